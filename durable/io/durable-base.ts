@@ -1,0 +1,99 @@
+import { createDurable } from "itty-durable/itty-durable.js";
+import { LIMITS } from "../model/limits.ts";
+
+/** The part of itty-durable's class that is used here; its published types say `any` or nothing. */
+interface IttyDurable {
+  readonly state: {
+    readonly storage: DurableObjectStorage;
+    defaultState: string | undefined;
+    blockConcurrencyWhile<Value>(callback: () => Promise<Value>): Promise<Value>;
+  };
+  fetch(request: Request): Promise<Response>;
+  getPersistable(): object;
+  loadFromStorage(): Promise<void>;
+  onLoad(): Promise<void>;
+}
+
+// The cast gives the class the shape it has when it runs; see the interface above.
+const Itty = createDurable({ onError: (error: unknown) => internalError(error) }) as unknown as new (
+  state: DurableObjectState,
+  env: unknown,
+) => IttyDurable;
+
+const CALL = /^\/do\/call\/([A-Za-z]+)$/;
+
+/** Names the methods that may be called from outside, by how their arguments travel. */
+export interface Callable {
+  /** `GET`, no arguments: through itty-durable's own router. */
+  readonly reads: readonly string[];
+  /** `POST` with one JSON argument in the body, which unlike itty's header may be large. */
+  readonly writes: readonly string[];
+}
+
+/**
+ * The safe ground on itty-durable that both Durable Objects stand on.
+ *
+ * - State is loaded once, before anything else runs: bare, an alarm after an eviction runs on defaults and two first
+ *   calls both load.
+ * - Only the named methods can be called through the stub's URL. Bare, whoever reaches the stub can set any property,
+ *   `__proto__` included, and call any method, `destroy` included.
+ * - Nothing is persisted by itself. Subclasses write what they have to say and then replace their memory.
+ */
+export abstract class DurableBase extends Itty {
+  protected abstract readonly callable: Callable;
+
+  constructor(state: DurableObjectState, env: unknown) {
+    super(state, env);
+    void this.state.blockConcurrencyWhile(async () => {
+      this.state.defaultState = JSON.stringify(this.getPersistable());
+      await this.loadFromStorage();
+    });
+  }
+
+  /** Reads the truth from storage into memory. Runs once, and nothing else runs meanwhile. */
+  protected abstract load(storage: DurableObjectStorage): Promise<void>;
+
+  /** Called by itty-durable when it loads, which the constructor sees to. */
+  override async onLoad(): Promise<void> {
+    await this.load(this.state.storage);
+  }
+
+  override async fetch(request: Request): Promise<Response> {
+    const url = new URL(request.url);
+    const method = url.host === "itty-durable" ? CALL.exec(url.pathname)?.[1] : undefined;
+    if (method !== undefined && request.method === "GET" && this.callable.reads.includes(method)) {
+      return (request.headers.get("do-content") ?? "[]") === "[]"
+        ? super.fetch(request)
+        : refusal(403, `${method} takes no arguments`);
+    }
+    if (method !== undefined && request.method === "POST" && this.callable.writes.includes(method)) {
+      return this.#write(method, request);
+    }
+    return refusal(403, "not a method of this object");
+  }
+
+  async #write(method: string, request: Request): Promise<Response> {
+    const text = await request.text();
+    if (text.length > LIMITS.bodyBytes)
+      return refusal(413, `a call's body must be at most ${LIMITS.bodyBytes} bytes`);
+    try {
+      // The name was held against `callable.writes`, so this is one of the subclass's own async methods.
+      const call = (this as unknown as Record<string, (argument: unknown) => Promise<unknown>>)[method];
+      return call === undefined
+        ? refusal(403, `${method} is not implemented`)
+        : Response.json(await call.call(this, JSON.parse(text)));
+    } catch (error) {
+      return internalError(error);
+    }
+  }
+}
+
+function refusal(status: number, error: string): Response {
+  return Response.json({ status, error }, { status });
+}
+
+/** A bug, or storage that failed: logged here in full, told to the caller without a stack. */
+function internalError(error: unknown): Response {
+  console.error(error);
+  return refusal(500, error instanceof Error ? error.message : String(error));
+}

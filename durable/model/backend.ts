@@ -1,0 +1,95 @@
+import * as v from "valibot";
+import { integer, record } from "./fields.ts";
+import { LIMITS } from "./limits.ts";
+import { BackendIdSchema } from "./names.ts";
+import { type EpochMs, epochMs } from "./time.ts";
+
+const URL_RANGE = `must be an http:// or https:// URL of at most ${LIMITS.urlLength} characters`;
+
+const EpochMsSchema = v.pipe(
+  integer(0, Number.MAX_SAFE_INTEGER),
+  v.transform((value): EpochMs => epochMs(value)),
+);
+
+/** Where a backend lives, without trailing slash: `https://a.example:8443/base`. */
+const BackendUrlSchema = v.pipe(
+  v.string(URL_RANGE),
+  v.maxLength(LIMITS.urlLength, URL_RANGE),
+  v.url(URL_RANGE),
+  v.check((text) => /^https?:\/\/[^/]/i.test(text), URL_RANGE),
+  v.check(
+    (text) => new URL(text).username === "" && new URL(text).password === "",
+    "must not hold a user or password",
+  ),
+  v.check((text) => !/[?#]/.test(text), "must not hold a query or fragment"),
+  v.transform((text) => new URL(text).href.replace(/\/+$/, "")),
+);
+
+/**
+ * What an operator wants of a backend. `active`: serve. `draining`: no new sessions, existing ones until `untilMs`
+ * (epoch), then nothing. `disabled`: nothing.
+ */
+export const AdminStateSchema = v.variant(
+  "kind",
+  [
+    record({ kind: v.literal("active") }),
+    record({ kind: v.literal("draining"), untilMs: EpochMsSchema }),
+    record({ kind: v.literal("disabled") }),
+  ],
+  'must be an object whose kind is "active", "draining" (with untilMs) or "disabled"',
+);
+export type AdminState = v.InferOutput<typeof AdminStateSchema>;
+
+const LABEL_RANGE = `must be a string of at most ${LIMITS.labelValueLength} characters`;
+const LabelsSchema = v.pipe(
+  v.record(
+    BackendIdSchema,
+    v.pipe(v.string(LABEL_RANGE), v.maxLength(LIMITS.labelValueLength, LABEL_RANGE)),
+    "must be an object of strings",
+  ),
+  v.check(
+    (labels) => Object.keys(labels).length <= LIMITS.labelsPerBackend,
+    `must hold at most ${LIMITS.labelsPerBackend} labels`,
+  ),
+);
+
+const BINDING_RANGE = "must be the name of a Fetcher binding: 1…64 characters of A-Z, a-z, 0-9 and '_'";
+
+const backendEntries = {
+  /** Scheme, host, optional port and optional base path. Required. */
+  url: BackendUrlSchema,
+  /** Share of new traffic relative to the others, 0…1000. Default 1. 0: existing sessions only. */
+  weight: v.optional(integer(0, LIMITS.maxWeight), 1),
+  /** Name of a Fetcher binding (service, VPC or mTLS) to reach it through. Default null: plain `fetch`. */
+  via: v.optional(
+    v.nullable(v.pipe(v.string(BINDING_RANGE), v.regex(/^[A-Za-z_][A-Za-z0-9_]{0,63}$/, BINDING_RANGE))),
+    null,
+  ),
+  /** Free words about it: zone, release. Default none. */
+  labels: v.optional(LabelsSchema, {}),
+};
+
+/** A backend as an operator writes it. Where `admin` is left out, the state it is in stays; a new one is active. */
+export const BackendInputSchema = record({ ...backendEntries, admin: v.optional(AdminStateSchema) });
+export type BackendInput = v.InferOutput<typeof BackendInputSchema>;
+
+/** Fields of a backend to change; what is left out stays. */
+export const BackendPatchSchema = record({
+  url: v.optional(BackendUrlSchema),
+  weight: v.optional(integer(0, LIMITS.maxWeight)),
+  via: v.optional(backendEntries.via.wrapped),
+  labels: v.optional(LabelsSchema),
+  admin: v.optional(AdminStateSchema),
+});
+export type BackendPatch = v.InferOutput<typeof BackendPatchSchema>;
+
+/** A backend in a whole-pool document. */
+export const ListedBackendSchema = record({
+  id: BackendIdSchema,
+  ...backendEntries,
+  admin: v.optional(AdminStateSchema),
+});
+type ListedBackend = v.InferOutput<typeof ListedBackendSchema>;
+
+/** A backend as the ring holds it. */
+export type Backend = Readonly<Omit<ListedBackend, "admin">> & { readonly admin: AdminState };

@@ -1,0 +1,62 @@
+import type { BackendInput, BackendPatch } from "./backend.ts";
+import type { BackendId, PoolName, RouteId } from "./names.ts";
+import type { PoolDocument, PoolPatch } from "./pool.ts";
+import type { RouteInput, RoutePatch } from "./route.ts";
+
+/** A change an operator asks of one pool. */
+export type PoolCommand =
+  | { readonly kind: "put-pool"; readonly document: PoolDocument }
+  | { readonly kind: "patch-pool"; readonly patch: PoolPatch }
+  | { readonly kind: "delete-pool" }
+  | { readonly kind: "put-backend"; readonly id: BackendId; readonly backend: BackendInput }
+  | { readonly kind: "patch-backend"; readonly id: BackendId; readonly patch: BackendPatch }
+  | { readonly kind: "remove-backend"; readonly id: BackendId }
+  /** `forMs` null: the pool's `drainMs`. */
+  | { readonly kind: "drain-backend"; readonly id: BackendId; readonly forMs: number | null }
+  | { readonly kind: "undrain-backend"; readonly id: BackendId }
+  | { readonly kind: "disable-backend"; readonly id: BackendId }
+  | { readonly kind: "enable-backend"; readonly id: BackendId };
+
+/** A change an operator asks of the directory. */
+export type DirectoryCommand =
+  | { readonly kind: "put-route"; readonly id: RouteId; readonly route: RouteInput }
+  | { readonly kind: "patch-route"; readonly id: RouteId; readonly patch: RoutePatch }
+  | { readonly kind: "remove-route"; readonly id: RouteId }
+  | { readonly kind: "add-pool"; readonly name: PoolName }
+  | { readonly kind: "remove-pool"; readonly name: PoolName };
+
+/** Under which condition a change is made: RFC 9110 §13.1. */
+export interface Precondition {
+  /** Versions of which the present one must be one (`If-Match`); null: any. */
+  readonly ifMatch: readonly number[] | "*" | null;
+  /** True: only if the target does not exist yet (`If-None-Match: *`). */
+  readonly ifAbsent: boolean;
+}
+
+/** One field that a command changed, by its path in the document. */
+export interface Change {
+  readonly path: string;
+  readonly before: unknown;
+  readonly after: unknown;
+}
+
+/** What a command did: the version that now holds, and the differences; none when everything was so already. */
+export interface Applied {
+  readonly version: number;
+  /** The target did not exist before. */
+  readonly created: boolean;
+  readonly changes: readonly Change[];
+}
+
+/** A change for one pool, as the admin API sends it to the ring. */
+export interface PoolChange {
+  readonly pool: PoolName;
+  readonly command: PoolCommand;
+  readonly precondition: Precondition;
+}
+
+/** A change for the directory. */
+export interface DirectoryChange {
+  readonly command: DirectoryCommand;
+  readonly precondition: Precondition;
+}

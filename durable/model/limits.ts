@@ -1,0 +1,17 @@
+/** What may be kept and sent. Everything outside is refused with field, value and range. */
+export const LIMITS = {
+  /** Backends in one pool. A snapshot of so many stays near 150 kB. */
+  backendsPerPool: 1_000,
+  routes: 500,
+  pools: 200,
+  labelsPerBackend: 32,
+  labelValueLength: 256,
+  headerMatchesPerRoute: 8,
+  pathLength: 1_024,
+  urlLength: 2_048,
+  maxWeight: 1_000,
+  /** Longest drain: seven days. */
+  maxDrainMs: 7 * 24 * 3_600_000,
+  /** Body of one admin request or one call to an object. */
+  bodyBytes: 1_048_576,
+} as const;

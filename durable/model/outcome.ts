@@ -1,0 +1,26 @@
+/**
+ * What became of one attempt at a backend. `answered`: a response below 500. `server_error`: a 5xx of its own.
+ * `unreachable`: no answer, by exception or by a 52x, 530 or `error code: 1003` of the platform. `timed_out`: no response
+ * headers in time. `client_gone`: the client left first, which blames nobody.
+ */
+export const OUTCOMES = ["answered", "server_error", "unreachable", "timed_out", "client_gone"] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+/**
+ * A request that reached no backend, or was served in need. `no_backend`: none admits it. `degraded`: served from a
+ * snapshot past its lease. `loop`: refused because it had passed here before.
+ */
+export const INCIDENTS = ["no_backend", "degraded", "loop"] as const;
+export type Incident = (typeof INCIDENTS)[number];
+
+/** Protocols a client may have spoken, as `request.cf.httpProtocol` names them; anything else is `other`. */
+export const PROTOCOLS = ["HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/3", "other"] as const;
+export type Protocol = (typeof PROTOCOLS)[number];
+
+/** A count for every word of a list. */
+export type Counts<Word extends string> = Record<Word, number>;
+
+/** Every word at zero. */
+export function zeros<const Words extends readonly string[]>(words: Words): Counts<Words[number]> {
+  return Object.fromEntries(words.map((word) => [word, 0])) as Counts<Words[number]>;
+}

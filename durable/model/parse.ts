@@ -1,0 +1,33 @@
+import * as v from "valibot";
+import type { FieldError } from "./refusal.ts";
+import { ok, type Result, refuse } from "./result.ts";
+
+const LONGEST_SHOWN = 200;
+
+/**
+ * Parses untrusted data against a schema into a complete typed value with defaults.
+ *
+ * @returns the value, or an `invalid` refusal that names every wrong field, what it held and what it may hold.
+ */
+export function parse<const Schema extends v.GenericSchema>(
+  schema: Schema,
+  input: unknown,
+): Result<v.InferOutput<Schema>> {
+  const parsed = v.safeParse(schema, input);
+  if (parsed.success) return ok(parsed.output);
+  const [first, ...rest] = parsed.issues;
+  return refuse({ kind: "invalid", errors: [describe(first), ...rest.map(describe)] });
+}
+
+function describe(issue: v.BaseIssue<unknown>): FieldError {
+  return { field: v.getDotPath(issue) ?? "", value: shown(issue.input), range: issue.message };
+}
+
+/** A value as it may be repeated in an answer: nothing long, nothing nested. */
+function shown(value: unknown): unknown {
+  if (typeof value === "string")
+    return value.length > LONGEST_SHOWN ? `${value.slice(0, LONGEST_SHOWN)}…` : value;
+  if (value === null || typeof value === "number" || typeof value === "boolean") return value;
+  if (value === undefined) return "(missing)";
+  return Array.isArray(value) ? `(a list of ${value.length})` : `(${typeof value})`;
+}

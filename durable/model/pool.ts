@@ -1,0 +1,135 @@
+import * as v from "valibot";
+import { ListedBackendSchema } from "./backend.ts";
+import { integer, list, oneOf, record } from "./fields.ts";
+import { LIMITS } from "./limits.ts";
+
+/**
+ * How a backend is picked for a request that is bound to none. `round_robin`: smooth weighted turns, request by
+ * request. `rendezvous`: weighted consistent hashing of the connection key.
+ */
+export const PolicySchema = oneOf(["round_robin", "rendezvous"]);
+export type PolicyName = v.InferOutput<typeof PolicySchema>;
+
+/**
+ * What binds a request to a backend, tried in order. `connection`: the client's TLS or QUIC connection. An empty
+ * chain binds nothing: every request is free.
+ */
+export const AffinitySchema = list(record({ by: v.literal("connection", 'must be "connection"') }), 4);
+export type Affinity = v.InferOutput<typeof AffinitySchema>;
+
+/** Longest wait for a backend's response headers, milliseconds. */
+export const HeaderTimeoutSchema = integer(10, 600_000);
+
+const connectionsEntries = {
+  /** Connections one isolate remembers; the least recently used are forgotten first. Default 50000. */
+  maxEntries: v.optional(integer(1, 1_000_000), 50_000),
+  /** A connection unused for so long is forgotten, milliseconds. Default 15 minutes. */
+  idleMs: v.optional(integer(1_000, 86_400_000), 900_000),
+};
+
+const syncEntries = {
+  /** An active isolate asks the ring for changes this often, milliseconds. Default 5000; 1000 while a drain runs. */
+  refreshMs: v.optional(integer(500, 60_000), 5_000),
+  /**
+   * How long a snapshot may be used without hearing from the ring, milliseconds. Default 30000. Short makes drains
+   * certain sooner; long spares a quiet site the wait for the ring after a pause. At least 2 × `refreshMs`.
+   */
+  leaseMs: v.optional(integer(1_000, 3_600_000), 30_000),
+  /** How long a request waits for the ring when its isolate holds no leased snapshot, milliseconds. Default 2000. */
+  waitMs: v.optional(integer(50, 30_000), 2_000),
+  /** With the ring unreachable, a snapshot past its lease is used for so long, milliseconds. Default 1 hour. */
+  maxStaleMs: v.optional(integer(0, 86_400_000), 3_600_000),
+  /** Syncs per second the ring asks of all isolates together; with many, each asks less often. Default 100. */
+  maxPerSecond: v.optional(integer(1, 500), 100),
+};
+
+const poolEntries = {
+  /** Default `round_robin`. */
+  policy: v.optional(PolicySchema, "round_robin"),
+  /** Default `[]`: round robin per request. */
+  affinity: v.optional(AffinitySchema, []),
+  /** The isolate's connection table; used where the affinity chain names `connection`. */
+  connections: v.optional(record(connectionsEntries), {}),
+  /** A backend that sent no response headers by then is answered for with 504. Default 15000. */
+  headerTimeoutMs: v.optional(HeaderTimeoutSchema, 15_000),
+  /** How long a drain lets existing sessions stay when the command does not say, milliseconds. Default 5 minutes. */
+  drainMs: v.optional(integer(0, LIMITS.maxDrainMs), 300_000),
+  sync: v.optional(
+    v.pipe(
+      record(syncEntries),
+      v.check((sync) => sync.leaseMs >= 2 * sync.refreshMs, "must have leaseMs of at least 2 × refreshMs"),
+    ),
+    {},
+  ),
+};
+
+/** A pool's configuration, complete. */
+export const PoolConfigSchema = record(poolEntries);
+export type PoolConfig = v.InferOutput<typeof PoolConfigSchema>;
+
+/** Every field at its default. */
+export const DEFAULT_POOL_CONFIG: PoolConfig = v.parse(PoolConfigSchema, {});
+
+/** The whole pool, as the declarative `PUT` takes it and `GET` gives it. */
+export const PoolDocumentSchema = v.pipe(
+  record({ ...poolEntries, backends: v.optional(list(ListedBackendSchema, LIMITS.backendsPerPool), []) }),
+  v.rawCheck(({ dataset, addIssue }) => {
+    if (!dataset.typed) return;
+    const seen = new Set<string>();
+    dataset.value.backends.forEach((backend, index) => {
+      if (seen.has(backend.id)) {
+        addIssue({
+          message: "must be unique in the pool",
+          input: backend.id,
+          path: [
+            {
+              type: "object",
+              origin: "value",
+              input: dataset.value,
+              key: "backends",
+              value: dataset.value.backends,
+            },
+            {
+              type: "array",
+              origin: "value",
+              input: [...dataset.value.backends],
+              key: index,
+              value: backend,
+            },
+            { type: "object", origin: "value", input: backend, key: "id", value: backend.id },
+          ],
+        });
+      }
+      seen.add(backend.id);
+    });
+  }),
+);
+export type PoolDocument = v.InferOutput<typeof PoolDocumentSchema>;
+
+/** Fields of a pool's configuration to change; what is left out stays, inside `connections` and `sync` too. */
+export const PoolPatchSchema = record({
+  policy: v.optional(PolicySchema),
+  affinity: v.optional(AffinitySchema),
+  connections: v.optional(
+    v.partial(
+      record({
+        maxEntries: connectionsEntries.maxEntries.wrapped,
+        idleMs: connectionsEntries.idleMs.wrapped,
+      }),
+    ),
+  ),
+  headerTimeoutMs: v.optional(HeaderTimeoutSchema),
+  drainMs: v.optional(integer(0, LIMITS.maxDrainMs)),
+  sync: v.optional(
+    v.partial(
+      record({
+        refreshMs: syncEntries.refreshMs.wrapped,
+        leaseMs: syncEntries.leaseMs.wrapped,
+        waitMs: syncEntries.waitMs.wrapped,
+        maxStaleMs: syncEntries.maxStaleMs.wrapped,
+        maxPerSecond: syncEntries.maxPerSecond.wrapped,
+      }),
+    ),
+  ),
+});
+export type PoolPatch = v.InferOutput<typeof PoolPatchSchema>;

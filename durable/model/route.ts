@@ -1,0 +1,76 @@
+import * as v from "valibot";
+import { list, record } from "./fields.ts";
+import { LIMITS } from "./limits.ts";
+import { PoolNameSchema, RouteIdSchema } from "./names.ts";
+import { AffinitySchema, HeaderTimeoutSchema, PolicySchema } from "./pool.ts";
+
+const HOST_RANGE =
+  "must be a lower-case hostname without port, or '*.' and one: api.example.com, *.example.com";
+const HOST =
+  /^(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
+const PATH_RANGE = `must begin with '/', hold no '?', '#', '\\', '//' or dot segment, and be at most ${LIMITS.pathLength} characters`;
+const METHOD_RANGE = "must be an upper-case method name, such as GET";
+const HEADER_RANGE = "must be a lower-case header name";
+const HEADER_VALUE_RANGE = "must be a string of at most 1024 characters";
+
+function isPlainPath(path: string): boolean {
+  return path.startsWith("/") && !/[?#\\]|\/\/|\/\.{1,2}(?:\/|$)|%2e/i.test(path);
+}
+
+/** A path without its trailing slash, except the root: `/api/` and `/api` are the same prefix. */
+const PathSchema = v.pipe(
+  v.string(PATH_RANGE),
+  v.maxLength(LIMITS.pathLength, PATH_RANGE),
+  v.check(isPlainPath, PATH_RANGE),
+  v.transform((path) => (path === "/" ? path : path.replace(/\/$/, ""))),
+);
+
+const HeaderMatchSchema = record({
+  /** Lower-case. */
+  name: v.pipe(v.string(HEADER_RANGE), v.regex(/^[a-z0-9!#$%&'*+.^_`|~-]{1,128}$/, HEADER_RANGE)),
+  /** The exact value; left out, the header only has to be there. */
+  value: v.optional(v.pipe(v.string(HEADER_VALUE_RANGE), v.maxLength(1_024, HEADER_VALUE_RANGE))),
+});
+
+const routeEntries = {
+  /** Exact hostname, or `*.` and a parent: `*.example.com` takes every name below it. Default: any host. */
+  host: v.optional(v.pipe(v.string(HOST_RANGE), v.maxLength(253, HOST_RANGE), v.regex(HOST, HOST_RANGE))),
+  /** Whole path segments: `/api` takes `/api` and `/api/x`, not `/apis`. Default `/`. */
+  path: v.optional(PathSchema, "/"),
+  /** Default: any method. */
+  methods: v.optional(list(v.pipe(v.string(METHOD_RANGE), v.regex(/^[A-Z][A-Z-]{0,31}$/, METHOD_RANGE)), 16)),
+  /** All of them have to match. Default none. */
+  headers: v.optional(list(HeaderMatchSchema, LIMITS.headerMatchesPerRoute), []),
+  /** The pool that serves what matches. Required. */
+  pool: PoolNameSchema,
+  /** Instead of the pool's policy. */
+  policy: v.optional(PolicySchema),
+  /** Instead of the pool's affinity chain; `[]` makes every request free. */
+  affinity: v.optional(AffinitySchema),
+  /** What the matched prefix becomes on the way to the backend: path `/api`, rewritePath `/v2`: `/api/x` → `/v2/x`. */
+  rewritePath: v.optional(PathSchema),
+  /** Instead of the pool's header timeout, milliseconds. */
+  headerTimeoutMs: v.optional(HeaderTimeoutSchema),
+};
+
+/** A route as an operator writes it. */
+export const RouteInputSchema = record(routeEntries);
+export type RouteInput = v.InferOutput<typeof RouteInputSchema>;
+
+/** Fields of a route to change; what is left out stays, and null takes a field away. */
+export const RoutePatchSchema = record({
+  host: v.nullish(routeEntries.host.wrapped),
+  path: v.optional(PathSchema),
+  methods: v.nullish(routeEntries.methods.wrapped),
+  headers: v.optional(routeEntries.headers.wrapped),
+  pool: v.optional(PoolNameSchema),
+  policy: v.nullish(PolicySchema),
+  affinity: v.nullish(AffinitySchema),
+  rewritePath: v.nullish(PathSchema),
+  headerTimeoutMs: v.nullish(HeaderTimeoutSchema),
+});
+export type RoutePatch = v.InferOutput<typeof RoutePatchSchema>;
+
+/** A route with its id. */
+export const RouteSchema = record({ id: RouteIdSchema, ...routeEntries });
+export type Route = v.InferOutput<typeof RouteSchema>;

@@ -1,0 +1,64 @@
+import * as v from "valibot";
+import { integer, list } from "./fields.ts";
+import { LIMITS } from "./limits.ts";
+import { BackendIdSchema } from "./names.ts";
+import { INCIDENTS, OUTCOMES, PROTOCOLS } from "./outcome.ts";
+import type { Versioned } from "./snapshot.ts";
+
+const CountSchema = integer(0, Number.MAX_SAFE_INTEGER);
+
+function counts<const Words extends readonly string[]>(words: Words) {
+  const entries = Object.fromEntries(words.map((word) => [word, v.optional(CountSchema, 0)]));
+  return v.object(entries as Record<Words[number], v.OptionalSchema<typeof CountSchema, 0>>);
+}
+
+const BackendReportSchema = v.object({ id: BackendIdSchema, outcomes: counts(OUTCOMES) });
+
+/**
+ * Outcomes folded into counters since the last report that was acknowledged. Until it is, the same batch is sent again
+ * under the same number, and the ring counts a number once.
+ */
+const ReportSchema = v.object({
+  /** Grows with every new batch of one isolate. */
+  batch: CountSchema,
+  backends: list(BackendReportSchema, 2 * LIMITS.backendsPerPool),
+  /** Requests by client protocol. */
+  protocols: counts(PROTOCOLS),
+  incidents: counts(INCIDENTS),
+});
+export type Report = v.InferOutput<typeof ReportSchema>;
+
+/** What an isolate tells an object when it asks for changes. The directory gets no report. */
+export const SyncRequestSchema = v.object({
+  /** Random name the isolate gave itself in its first request. */
+  isolate: v.pipe(v.string(), v.minLength(8), v.maxLength(64)),
+  /** Grows with every sync of this isolate to this object; one that arrives late is answered without a lease. */
+  seq: CountSchema,
+  /** Of the document held; null when none is. */
+  incarnation: v.nullable(v.pipe(v.string(), v.maxLength(64))),
+  /** Version held under that incarnation: the only acknowledgement there is. 0 when none is. */
+  haveVersion: CountSchema,
+  report: v.optional(v.nullable(ReportSchema), null),
+  /** Requests in flight by backend, those with none left out. */
+  inFlight: v.optional(
+    list(v.object({ id: BackendIdSchema, count: CountSchema }), 2 * LIMITS.backendsPerPool),
+    [],
+  ),
+});
+export type SyncRequest = v.InferOutput<typeof SyncRequestSchema>;
+
+/**
+ * The answer to a sync. `leased`: the document (null when the isolate already holds it), good for `leaseMs` counted from
+ * before the sync was sent. `absent`: there is no such pool. `late`: a later sync of this isolate was already answered.
+ */
+export type SyncReply<Document extends Versioned> =
+  | {
+      readonly kind: "leased";
+      readonly incarnation: string;
+      readonly version: number;
+      readonly document: Document | null;
+      readonly leaseMs: number;
+      readonly nextSyncMs: number;
+    }
+  | { readonly kind: "absent" }
+  | { readonly kind: "late" };

@@ -1,0 +1,113 @@
+import type { DirectoryCommand, Precondition } from "../model/command.ts";
+import { LIMITS } from "../model/limits.ts";
+import { DEFAULT_POOL, type RouteId } from "../model/names.ts";
+import { parse } from "../model/parse.ts";
+import { invalid, type Refusal } from "../model/refusal.ts";
+import { ok, type Result, refuse } from "../model/result.ts";
+import { type Route, type RouteInput, RouteInputSchema, type RoutePatch } from "../model/route.ts";
+import { diff } from "./diff.ts";
+import type { DirectoryState } from "./directory-state.ts";
+import { checkPrecondition } from "./precondition.ts";
+import type { Transition } from "./ring-command.ts";
+import { isTie } from "./route-conflict.ts";
+
+/** Applies one command to the directory. The version grows by one if anything changed, and not at all if nothing did. */
+export function applyDirectoryCommand(
+  state: DirectoryState,
+  command: DirectoryCommand,
+  precondition: Precondition,
+): Result<Transition<DirectoryState>> {
+  const blocked = checkPrecondition(precondition, {
+    exists: targetExists(state, command),
+    version: state.version,
+  });
+  if (blocked !== null) return refuse(blocked);
+  const next = change(state, command);
+  return next.ok ? ok(conclude(state, next.value)) : next;
+}
+
+function targetExists(state: DirectoryState, command: DirectoryCommand): boolean {
+  return "name" in command
+    ? state.pools.includes(command.name)
+    : state.routes.some((route) => route.id === command.id);
+}
+
+type Body = Pick<DirectoryState, "pools" | "routes">;
+
+function change(state: DirectoryState, command: DirectoryCommand): Result<Body> {
+  switch (command.kind) {
+    case "put-route":
+      return putRoute(state, command.id, command.route);
+    case "patch-route":
+      return patchRoute(state, command.id, command.patch);
+    case "remove-route":
+      return state.routes.some((route) => route.id === command.id)
+        ? ok({ pools: state.pools, routes: state.routes.filter((route) => route.id !== command.id) })
+        : refuse(noRoute(command.id));
+    case "add-pool":
+      if (state.pools.includes(command.name)) return ok(state);
+      return state.pools.length < LIMITS.pools
+        ? ok({ pools: [...state.pools, command.name], routes: state.routes })
+        : refuse(invalid("pools", state.pools.length + 1, `must be a list of at most ${LIMITS.pools}`));
+    case "remove-pool":
+      return removePool(state, command.name);
+  }
+}
+
+function putRoute(state: DirectoryState, id: RouteId, input: RouteInput): Result<Body> {
+  const route: Route = { id, ...input };
+  if (route.pool !== DEFAULT_POOL && !state.pools.includes(route.pool)) {
+    return refuse(
+      invalid("pool", route.pool, `must be an existing pool: ${[DEFAULT_POOL, ...state.pools].join(", ")}`),
+    );
+  }
+  const tied = state.routes.find((other) => other.id !== id && isTie(other, route));
+  if (tied !== undefined) {
+    return refuse({
+      kind: "conflict",
+      detail: `route ${id} and route ${tied.id} would match the same requests, neither more specific than the other`,
+    });
+  }
+  const isKnown = state.routes.some((other) => other.id === id);
+  if (!isKnown && state.routes.length >= LIMITS.routes) {
+    return refuse(invalid("routes", state.routes.length + 1, `must be a list of at most ${LIMITS.routes}`));
+  }
+  const routes = isKnown
+    ? state.routes.map((other) => (other.id === id ? route : other))
+    : [...state.routes, route];
+  return ok({ pools: state.pools, routes });
+}
+
+function patchRoute(state: DirectoryState, id: RouteId, patch: RoutePatch): Result<Body> {
+  const held = state.routes.find((route) => route.id === id);
+  if (held === undefined) return refuse(noRoute(id));
+  const { id: _, ...input } = held;
+  const given = Object.entries(patch).filter(([, value]) => value !== undefined);
+  const merged: Record<string, unknown> = { ...input, ...Object.fromEntries(given) };
+  const kept = Object.entries(merged).filter(([, value]) => value !== null);
+  const route = parse(RouteInputSchema, Object.fromEntries(kept));
+  return route.ok ? putRoute(state, id, route.value) : route;
+}
+
+function removePool(state: DirectoryState, name: DirectoryState["pools"][number]): Result<Body> {
+  const users = state.routes.filter((route) => route.pool === name).map((route) => route.id);
+  if (users.length > 0) {
+    return refuse({
+      kind: "conflict",
+      detail: `pool ${name} is used by routes ${users.join(", ")}; remove them first`,
+    });
+  }
+  return ok({ pools: state.pools.filter((pool) => pool !== name), routes: state.routes });
+}
+
+function noRoute(id: RouteId): Refusal {
+  return { kind: "not-found", detail: `there is no route ${id}` };
+}
+
+function conclude(state: DirectoryState, body: Body): Transition<DirectoryState> {
+  const changes = diff({ pools: state.pools, routes: state.routes }, body);
+  if (changes.length === 0) return { state, applied: { version: state.version, created: false, changes } };
+  const next = { ...state, ...body, version: state.version + 1 };
+  const created = next.routes.length > state.routes.length || next.pools.length > state.pools.length;
+  return { state: next, applied: { version: next.version, created, changes } };
+}

@@ -1,0 +1,199 @@
+import type { BackendId } from "../model/names.ts";
+import { after, type EpochMs, later } from "../model/time.ts";
+
+/** Rate by which an isolate's clock may differ from the ring's. */
+const CLOCK_DRIFT = 0.01;
+
+/** An isolate's clock stands still between I/O, so it may read this much behind when it uses a lease, milliseconds. */
+const CLOCK_SLACK_MS = 1_000;
+
+/** Grants remembered per isolate; older ones are merged, which can only make the ledger more careful. */
+const MAX_GRANTS = 8;
+
+const SWEEP_MS = 1_000;
+
+/** A version an isolate may be using, and until when by the ring's clock. */
+interface Grant {
+  readonly version: number;
+  readonly untilMs: EpochMs;
+}
+
+interface Entry {
+  lastSeq: number;
+  heardMs: EpochMs;
+  /** By rising version, one each: all it may still be using. */
+  grants: readonly Grant[];
+  inFlight: readonly InFlight[];
+}
+
+export interface InFlight {
+  readonly id: BackendId;
+  readonly count: number;
+}
+
+/** What an isolate said of itself when it asked for changes. */
+export interface Heard {
+  readonly isolate: string;
+  readonly seq: number;
+  /** The version it holds, 0 for none or one of another incarnation. The only acknowledgement there is. */
+  readonly haveVersion: number;
+  readonly inFlight: readonly InFlight[];
+}
+
+/** Until when, by the ring's clock, a lease granted at `nowMs` may be in use, whatever the isolate's clock does. */
+export function leaseEndMs(nowMs: EpochMs, leaseMs: number): EpochMs {
+  return after(nowMs, Math.ceil(leaseMs / (1 - CLOCK_DRIFT)) + CLOCK_SLACK_MS);
+}
+
+/**
+ * Who may still be using which version, and until when. It learns only from what isolates say they hold and from the
+ * leases granted to them; a reply sent proves nothing. It has no clock and does no I/O: the same events at the same
+ * times give the same answers.
+ *
+ * It lives in memory. Only the longest lease is stored, before any as long is granted; after a restart the ledger
+ * counts on unknown isolates holding anything for that long.
+ */
+export class LeaseLedger {
+  readonly #entries = new Map<string, Entry>();
+  #storedLeaseMs: number;
+  #unknownUntilMs: EpochMs;
+  /** Longest lease granted since `#renewedMs`, when the stored one was last held against what is granted. */
+  #grantedLeaseMs = 0;
+  #renewedMs: EpochMs;
+  #sweptMs: EpochMs;
+
+  /** `storedLeaseMs`: what was last stored, 0 for an object that never granted a lease. */
+  constructor(storedLeaseMs: number, nowMs: EpochMs) {
+    this.#storedLeaseMs = storedLeaseMs;
+    this.#unknownUntilMs = storedLeaseMs === 0 ? nowMs : leaseEndMs(nowMs, storedLeaseMs);
+    this.#renewedMs = nowMs;
+    this.#sweptMs = nowMs;
+  }
+
+  /** The longest lease that may be in anybody's hands, milliseconds. */
+  get longestLeaseMs(): number {
+    return this.#storedLeaseMs;
+  }
+
+  /** Takes note of a sync. False for one that comes after a later one of the same isolate: it must get no lease. */
+  hear(heard: Heard, nowMs: EpochMs): boolean {
+    this.#sweep(nowMs);
+    const entry = this.#entries.get(heard.isolate);
+    if (entry === undefined) {
+      this.#entries.set(heard.isolate, {
+        lastSeq: heard.seq,
+        heardMs: nowMs,
+        grants: [],
+        inFlight: heard.inFlight,
+      });
+      return true;
+    }
+    if (heard.seq <= entry.lastSeq) return false;
+    entry.lastSeq = heard.seq;
+    entry.heardMs = nowMs;
+    entry.inFlight = heard.inFlight;
+    entry.grants = entry.grants.filter((grant) => grant.version >= heard.haveVersion);
+    return true;
+  }
+
+  /**
+   * The value that has to be stored before a lease of `leaseMs` is granted; null when what is stored will do. Rises in
+   * powers of two of a second, and falls once every lease granted under the old value has ended.
+   */
+  leaseToStoreMs(leaseMs: number, nowMs: EpochMs): number | null {
+    const needMs = roundUpMs(Math.max(leaseMs, this.#grantedLeaseMs));
+    if (needMs > this.#storedLeaseMs) return needMs;
+    const oldOnesEndMs = leaseEndMs(this.#renewedMs, this.#storedLeaseMs);
+    return needMs < this.#storedLeaseMs && nowMs > oldOnesEndMs ? needMs : null;
+  }
+
+  /** Takes note that `leaseToStoreMs` was stored. */
+  stored(leaseMs: number, nowMs: EpochMs): void {
+    this.#storedLeaseMs = leaseMs;
+    this.#grantedLeaseMs = 0;
+    this.#renewedMs = nowMs;
+  }
+
+  /** Takes note that an isolate was, or is about to be, granted a version. Its `hear` came first. */
+  grant(isolate: string, version: number, leaseMs: number, nowMs: EpochMs): void {
+    const entry = this.#entries.get(isolate);
+    if (entry === undefined) throw new Error(`lease granted to isolate ${isolate}, which never asked`);
+    if (leaseMs > this.#storedLeaseMs)
+      throw new Error(`lease of ${leaseMs} ms granted, ${this.#storedLeaseMs} ms stored`);
+    this.#grantedLeaseMs = Math.max(this.#grantedLeaseMs, leaseMs);
+    entry.grants = withGrant(entry.grants, { version, untilMs: leaseEndMs(nowMs, leaseMs) }, nowMs);
+  }
+
+  /**
+   * When `version` governs every isolate that reaches the ring in time: from then on none uses an older one. At most
+   * `nowMs`: it does already.
+   */
+  governsAtMs(version: number, nowMs: EpochMs): EpochMs {
+    let atMs = later(nowMs, this.#unknownUntilMs);
+    for (const entry of this.#entries.values()) atMs = later(atMs, olderUntilMs(entry, version) ?? nowMs);
+    return atMs;
+  }
+
+  /** Whether no isolate that reaches the ring in time uses anything older than `version` any more. */
+  governs(version: number, nowMs: EpochMs): boolean {
+    return this.governsAtMs(version, nowMs) <= nowMs;
+  }
+
+  /** How many isolates are known, give or take those whose lease ended within the last second. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** How many isolates hold a lease. */
+  isolates(nowMs: EpochMs): number {
+    return [...this.#entries.values()].filter((entry) => entry.grants.some((grant) => grant.untilMs > nowMs))
+      .length;
+  }
+
+  /** How many isolates may still use something older than `version`. */
+  outstandingIsolates(version: number, nowMs: EpochMs): number {
+    return [...this.#entries.values()].filter((entry) => (olderUntilMs(entry, version) ?? nowMs) > nowMs)
+      .length;
+  }
+
+  /** Requests in flight at one backend, as last told by every isolate that holds a lease. */
+  inFlight(backend: BackendId): number {
+    let sum = 0;
+    for (const entry of this.#entries.values()) {
+      for (const { id, count } of entry.inFlight) if (id === backend) sum += count;
+    }
+    return sum;
+  }
+
+  /** Forgets isolates whose every lease has ended; at most once in `SWEEP_MS`, so a sync stays O(1) on average. */
+  #sweep(nowMs: EpochMs): void {
+    if (nowMs - this.#sweptMs < SWEEP_MS) return;
+    this.#sweptMs = nowMs;
+    for (const [isolate, entry] of this.#entries) {
+      const isOver = entry.grants.every((grant) => grant.untilMs <= nowMs);
+      if (isOver && nowMs - entry.heardMs >= SWEEP_MS) this.#entries.delete(isolate);
+    }
+  }
+}
+
+function olderUntilMs(entry: Entry, version: number): EpochMs | null {
+  return entry.grants.reduce<EpochMs | null>(
+    (latest, grant) =>
+      grant.version < version && (latest === null || grant.untilMs > latest) ? grant.untilMs : latest,
+    null,
+  );
+}
+
+function withGrant(grants: readonly Grant[], granted: Grant, nowMs: EpochMs): readonly Grant[] {
+  const running = grants.filter((grant) => grant.untilMs > nowMs && grant.version !== granted.version);
+  const same = grants.find((grant) => grant.version === granted.version);
+  const merged = same === undefined ? granted : { ...granted, untilMs: later(same.untilMs, granted.untilMs) };
+  const sorted = [...running, merged].toSorted((a, b) => a.version - b.version);
+  const [oldest, second, ...rest] = sorted;
+  if (sorted.length <= MAX_GRANTS || oldest === undefined || second === undefined) return sorted;
+  return [{ version: oldest.version, untilMs: later(oldest.untilMs, second.untilMs) }, ...rest];
+}
+
+function roundUpMs(leaseMs: number): number {
+  return 1_000 * 2 ** Math.ceil(Math.log2(Math.max(leaseMs, 1_000) / 1_000));
+}

@@ -1,0 +1,204 @@
+import type { AdminState, Backend, BackendInput } from "../model/backend.ts";
+import type { Applied, PoolCommand, Precondition } from "../model/command.ts";
+import { LIMITS } from "../model/limits.ts";
+import type { BackendId, PoolName } from "../model/names.ts";
+import { parse } from "../model/parse.ts";
+import { type PoolConfig, PoolConfigSchema, type PoolDocument, type PoolPatch } from "../model/pool.ts";
+import { invalid } from "../model/refusal.ts";
+import { ok, type Result, refuse } from "../model/result.ts";
+import { after, type EpochMs } from "../model/time.ts";
+import { diff } from "./diff.ts";
+import { checkPrecondition } from "./precondition.ts";
+import { type HeldBackend, type LiveRing, type RingState, toDocument } from "./ring-state.ts";
+
+/** What a command needs besides the state: time, and the names a new pool gets. */
+export interface CommandContext {
+  readonly pool: PoolName;
+  readonly nowMs: EpochMs;
+  readonly precondition: Precondition;
+  /** Fresh random values, used only if the command makes the pool. */
+  readonly birth: { readonly incarnation: string; readonly secret: string };
+}
+
+/** The next state, and what to tell the operator. The state is the old one, unchanged, when there was nothing to do. */
+export interface Transition<State> {
+  readonly state: State;
+  readonly applied: Applied;
+}
+
+/** Applies one command to a pool. The version grows by one if anything changed, and not at all if nothing did. */
+export function applyPoolCommand(
+  state: RingState,
+  command: PoolCommand,
+  context: CommandContext,
+): Result<Transition<RingState>> {
+  const blocked = checkPrecondition(context.precondition, {
+    exists: targetExists(state, command),
+    version: state.version,
+  });
+  if (blocked !== null) return refuse(blocked);
+  if (command.kind === "put-pool") return putPool(state, command.document, context);
+  if (state.kind === "absent")
+    return refuse({ kind: "not-found", detail: `pool ${context.pool} does not exist` });
+  if (command.kind === "delete-pool") return deletePool(state);
+  const next = change(state, command, context.nowMs);
+  return next.ok ? ok(conclude(state, next.value)) : next;
+}
+
+function targetExists(state: RingState, command: PoolCommand): boolean {
+  if (state.kind === "absent") return false;
+  return command.kind !== "put-backend" || state.backends.some((backend) => backend.id === command.id);
+}
+
+function putPool(
+  state: RingState,
+  document: PoolDocument,
+  context: CommandContext,
+): Result<Transition<RingState>> {
+  const { backends, ...config } = document;
+  const held = new Map(state.kind === "live" ? state.backends.map((backend) => [backend.id, backend]) : []);
+  const next = backends.map((backend) => hold(backend.id, backend, held.get(backend.id), context.nowMs));
+  if (state.kind === "live") return ok(conclude(state, { config, backends: next }));
+  const born: LiveRing = {
+    kind: "live",
+    pool: context.pool,
+    ...context.birth,
+    version: state.version + 1,
+    config,
+    backends: next,
+  };
+  return ok({
+    state: born,
+    applied: { version: born.version, created: true, changes: diff({}, toDocument(born)) },
+  });
+}
+
+function deletePool(state: LiveRing): Result<Transition<RingState>> {
+  const version = state.version + 1;
+  return ok({
+    state: { kind: "absent", version },
+    applied: { version, created: false, changes: diff(toDocument(state), {}) },
+  });
+}
+
+type Body = Pick<LiveRing, "config" | "backends">;
+type ChangeCommand = Exclude<PoolCommand, { readonly kind: "put-pool" | "delete-pool" }>;
+
+function change(state: LiveRing, command: ChangeCommand, nowMs: EpochMs): Result<Body> {
+  switch (command.kind) {
+    case "patch-pool":
+      return patchPool(state, command.patch);
+    case "put-backend":
+      return putBackend(state, command.id, command.backend, nowMs);
+    case "patch-backend":
+      return replaceBackend(state, command.id, (held) =>
+        ok(hold(command.id, { ...held, ...withoutUndefined(command.patch) }, held, nowMs)),
+      );
+    case "remove-backend":
+      return replaceBackend(state, command.id, () => ok(null));
+    case "drain-backend":
+      return setAdmin(state, command.id, nowMs, ["active", "draining"], {
+        kind: "draining",
+        untilMs: after(nowMs, command.forMs ?? state.config.drainMs),
+      });
+    case "undrain-backend":
+      return setAdmin(state, command.id, nowMs, ["active", "draining"], { kind: "active" });
+    case "disable-backend":
+      return setAdmin(state, command.id, nowMs, ["active", "draining", "disabled"], { kind: "disabled" });
+    case "enable-backend":
+      return setAdmin(state, command.id, nowMs, ["active", "disabled"], { kind: "active" });
+  }
+}
+
+function patchPool(state: LiveRing, patch: PoolPatch): Result<Body> {
+  const { connections, sync, ...rest } = patch;
+  const merged = {
+    ...state.config,
+    ...withoutUndefined(rest),
+    connections: { ...state.config.connections, ...withoutUndefined(connections ?? {}) },
+    sync: { ...state.config.sync, ...withoutUndefined(sync ?? {}) },
+  };
+  const config: Result<PoolConfig> = parse(PoolConfigSchema, merged);
+  return config.ok ? ok({ config: config.value, backends: state.backends }) : config;
+}
+
+function putBackend(state: LiveRing, id: BackendId, input: BackendInput, nowMs: EpochMs): Result<Body> {
+  if (state.backends.some((backend) => backend.id === id)) {
+    return replaceBackend(state, id, (held) => ok(hold(id, input, held, nowMs)));
+  }
+  const count = state.backends.length + 1;
+  if (count > LIMITS.backendsPerPool) {
+    return refuse(invalid("backends", count, `must be a list of at most ${LIMITS.backendsPerPool}`));
+  }
+  return ok({ config: state.config, backends: [...state.backends, hold(id, input, undefined, nowMs)] });
+}
+
+function setAdmin(
+  state: LiveRing,
+  id: BackendId,
+  nowMs: EpochMs,
+  from: readonly AdminState["kind"][],
+  admin: AdminState,
+): Result<Body> {
+  return replaceBackend(state, id, (held) =>
+    from.includes(held.admin.kind)
+      ? ok(hold(id, { ...held, admin }, held, nowMs))
+      : refuse({
+          kind: "conflict",
+          detail: `backend ${id} is ${held.admin.kind}; this needs it to be ${from.join(" or ")}`,
+        }),
+  );
+}
+
+/** Puts another backend in the place of one, or takes it out when `replace` says null. */
+function replaceBackend(
+  state: LiveRing,
+  id: BackendId,
+  replace: (held: HeldBackend) => Result<HeldBackend | null>,
+): Result<Body> {
+  const held = state.backends.find((backend) => backend.id === id);
+  if (held === undefined) {
+    return refuse({ kind: "not-found", detail: `pool ${state.pool} has no backend ${id}` });
+  }
+  const next = replace(held);
+  if (!next.ok) return next;
+  const backends = state.backends.flatMap((backend) =>
+    backend !== held ? [backend] : next.value === null ? [] : [next.value],
+  );
+  return ok({ config: state.config, backends });
+}
+
+/** A backend as held: what the operator left unsaid about its admin state stays as it was. */
+function hold(
+  id: BackendId,
+  input: Omit<Backend, "id" | "admin"> & { readonly admin?: AdminState | undefined },
+  held: HeldBackend | undefined,
+  nowMs: EpochMs,
+): HeldBackend {
+  const admin = input.admin ?? held?.admin ?? { kind: "active" };
+  return {
+    id,
+    url: input.url,
+    weight: input.weight,
+    via: input.via,
+    labels: input.labels,
+    admin,
+    isDrained: admin.kind === "draining" && admin.untilMs <= nowMs,
+  };
+}
+
+function conclude(state: LiveRing, body: Body): Transition<RingState> {
+  const next: LiveRing = { ...state, ...body, version: state.version + 1 };
+  const changes = diff(toDocument(state), toDocument(next));
+  if (changes.length === 0) return { state, applied: { version: state.version, created: false, changes } };
+  const created = next.backends.length === state.backends.length + 1;
+  return { state: next, applied: { version: next.version, created, changes } };
+}
+
+function withoutUndefined<Patch extends object>(
+  patch: Patch,
+): { [Key in keyof Patch]: Exclude<Patch[Key], undefined> } {
+  return Object.fromEntries(Object.entries(patch).filter(([, value]) => value !== undefined)) as {
+    [Key in keyof Patch]: Exclude<Patch[Key], undefined>;
+  };
+}

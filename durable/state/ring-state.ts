@@ -1,0 +1,39 @@
+import type { Backend } from "../model/backend.ts";
+import type { PoolName } from "../model/names.ts";
+import type { PoolConfig, PoolDocument } from "../model/pool.ts";
+
+/** A backend and whether its drain deadline has passed, which the alarm records so that state alone tells what it admits. */
+export interface HeldBackend extends Backend {
+  readonly isDrained: boolean;
+}
+
+/** A pool's truth. */
+export interface LiveRing {
+  readonly kind: "live";
+  readonly pool: PoolName;
+  readonly incarnation: string;
+  readonly version: number;
+  /** 32 hexadecimal digits. */
+  readonly secret: string;
+  readonly config: PoolConfig;
+  readonly backends: readonly HeldBackend[];
+}
+
+/** No pool: never made, or deleted. Its version is kept, so that a re-created pool goes on counting. */
+export interface AbsentRing {
+  readonly kind: "absent";
+  readonly version: number;
+}
+
+export type RingState = LiveRing | AbsentRing;
+
+export const NO_RING: AbsentRing = { kind: "absent", version: 0 };
+
+/** The document an operator would `PUT` to get this pool. */
+export function toDocument(ring: LiveRing): PoolDocument & { readonly backends: readonly Backend[] } {
+  return { ...ring.config, backends: ring.backends.map(toBackend) };
+}
+
+function toBackend({ isDrained: _, ...backend }: HeldBackend): Backend {
+  return backend;
+}

@@ -1,0 +1,30 @@
+import { cloudflareTest } from "@cloudflare/vitest-plugin";
+import { defineConfig } from "vitest/config";
+
+/**
+ * Three layers: `core`, every pure rule in plain Node; `workerd`, the Durable Objects inside the runtime; `e2e`, the
+ * whole built worker in Miniflare with real backends on loopback.
+ */
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: "core", root: ".", include: ["test/core/**/*.test.ts"] } },
+      {
+        plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
+        test: { name: "workerd", root: ".", include: ["test/workerd/**/*.test.ts"] },
+      },
+      {
+        test: {
+          name: "e2e",
+          root: ".",
+          include: ["test/e2e/**/*.test.ts"],
+          globalSetup: ["test/support/global-setup.ts"],
+          // Every file runs a workerd of its own, and there are two cores.
+          maxWorkers: 2,
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
+        },
+      },
+    ],
+  },
+});

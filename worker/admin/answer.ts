@@ -1,0 +1,61 @@
+import type { Context } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import type { FieldError, Refusal } from "../../durable/model/refusal.ts";
+
+/** An error of the admin API (RFC 9457). */
+interface AdminProblem {
+  readonly status: ContentfulStatusCode;
+  readonly title: string;
+  readonly detail: string;
+  readonly errors?: readonly FieldError[];
+}
+
+/** Answers with `application/problem+json`. */
+export function problem(context: Context, { status, title, detail, errors }: AdminProblem): Response {
+  const body = { type: "about:blank", title, status, detail, ...(errors === undefined ? {} : { errors }) };
+  return context.body(JSON.stringify(body), status, { "content-type": "application/problem+json" });
+}
+
+/** Answers a refusal with the status its kind stands for. */
+export function refused(context: Context, refusal: Refusal): Response {
+  switch (refusal.kind) {
+    case "not-found":
+      return problem(context, { status: 404, title: "Not found", detail: refusal.detail });
+    case "conflict":
+      return problem(context, { status: 409, title: "Conflict", detail: refusal.detail });
+    case "stale-version":
+      return problem(context, {
+        status: 412,
+        title: "Precondition failed",
+        detail: `the precondition wants version ${refusal.expected}, and it is ${refusal.actual}`,
+      });
+    case "invalid":
+      return problem(context, {
+        status: 422,
+        title: "Invalid",
+        detail: refusal.errors.map(inWords).join("; "),
+        errors: refusal.errors,
+      });
+  }
+}
+
+/** Answers with a document and the version it is at, which `If-Match` can name. */
+export function versioned(
+  context: Context,
+  version: number,
+  body: object,
+  status: ContentfulStatusCode = 200,
+): Response {
+  context.header("etag", `"${version}"`);
+  return context.json(body, status);
+}
+
+function inWords({ field, value, range }: FieldError): string {
+  return [
+    field,
+    typeof value === "string" && !value.startsWith("(") ? JSON.stringify(value) : String(value),
+    range,
+  ]
+    .filter((part) => part !== "")
+    .join(" ");
+}

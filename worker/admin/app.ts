@@ -1,0 +1,74 @@
+import { Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { LIMITS } from "../../durable/model/limits.ts";
+import type { DirectoryView } from "../../durable/model/view.ts";
+import type { Settings } from "../core/settings.ts";
+import { parseTarget } from "../core/target.ts";
+import { DIRECTORY_NAME, ObjectUnavailable, readObject } from "../edge/ring-client.ts";
+import { problem, refused, versioned } from "./answer.ts";
+import { authenticate } from "./auth.ts";
+import type { AdminContext } from "./context.ts";
+import { pools } from "./pools.ts";
+import { routes } from "./routes.ts";
+
+/** Whether a request is for the admin API and so never for a backend. */
+export function isAdminRequest(url: string, { adminHost, adminPrefix }: Settings): boolean {
+  // Nearly every request is not, and this tells so without taking its URL apart.
+  if (adminHost === null && !url.includes(adminPrefix)) return false;
+  const { hostname, path } = parseTarget(url);
+  if (adminHost !== null) return hostname === adminHost;
+  return path === adminPrefix || path.startsWith(`${adminPrefix}/`);
+}
+
+/** The admin API: authenticate, parse, ask an object, render. */
+export function createAdmin(settings: Settings): Hono<AdminContext> {
+  const admin = new Hono<AdminContext>();
+  admin.use(async (context, next) => {
+    context.set("settings", settings);
+    await next();
+    context.header("cache-control", "no-store");
+  });
+  admin.use(authenticate);
+  admin.use(
+    bodyLimit({
+      maxSize: LIMITS.bodyBytes,
+      onError: (context) =>
+        problem(context, {
+          status: 413,
+          title: "Too large",
+          detail: `body must be at most ${LIMITS.bodyBytes} bytes`,
+        }),
+    }),
+  );
+  admin.route(`${settings.adminPrefix}/pools`, pools);
+  admin.route(`${settings.adminPrefix}/routes`, routes);
+  admin.get(`${settings.adminPrefix}/status`, async (context) => {
+    const view = await readObject<DirectoryView>(context.env.DIRECTORY, DIRECTORY_NAME, "view");
+    return view.ok ? versioned(context, view.value.version, view.value) : refused(context, view.refusal);
+  });
+  admin.notFound((context) =>
+    problem(context, {
+      status: 404,
+      title: "Not found",
+      detail: `${context.req.method} ${context.req.path} is no endpoint; there are ${settings.adminPrefix}/pools, /routes and /status`,
+    }),
+  );
+  admin.onError((error, context) => {
+    console.error(error);
+    if (!(error instanceof ObjectUnavailable)) {
+      return problem(context, {
+        status: 500,
+        title: "Internal error",
+        detail: "this is a bug; it was logged",
+      });
+    }
+    context.header("retry-after", "1");
+    return problem(context, {
+      status: 503,
+      title: "Unavailable",
+      detail:
+        "an object could not be reached; whether the change was made is unknown, so read before you repeat it",
+    });
+  });
+  return admin;
+}

@@ -1,0 +1,73 @@
+import { type Context, Hono } from "hono";
+import type { Applied, DirectoryChange } from "../../durable/model/command.ts";
+import { record } from "../../durable/model/fields.ts";
+import { RouteIdSchema } from "../../durable/model/names.ts";
+import { parse } from "../../durable/model/parse.ts";
+import { invalid } from "../../durable/model/refusal.ts";
+import { ok, type Result, refuse } from "../../durable/model/result.ts";
+import { RouteInputSchema, RoutePatchSchema } from "../../durable/model/route.ts";
+import type { DirectoryView } from "../../durable/model/view.ts";
+import { callObject, DIRECTORY_NAME, readObject } from "../edge/ring-client.ts";
+import { refused, versioned } from "./answer.ts";
+import { type AdminContext, readBody, readPrecondition } from "./context.ts";
+
+type RouteContext = Context<AdminContext>;
+
+/** Routes. Their version is the directory's. */
+export const routes = new Hono<AdminContext>()
+  .get("/", (context) =>
+    withView(context, (view) => versioned(context, view.version, { routes: view.routes })),
+  )
+  .get("/:route", (context) =>
+    withView(context, (view) => {
+      const id = context.req.param("route");
+      const route = view.routes.find((candidate) => candidate.id === id);
+      return route === undefined
+        ? refused(context, { kind: "not-found", detail: `there is no route ${id}` })
+        : versioned(context, view.version, route);
+    }),
+  )
+  .put("/:route", async (context) => {
+    const body = await readBody(context, RouteInputSchema);
+    if (!body.ok) return refused(context, body.refusal);
+    return change(context, (id) => ({ kind: "put-route", id, route: body.value }));
+  })
+  .patch("/:route", async (context) => {
+    const body = await readBody(context, RoutePatchSchema);
+    if (!body.ok) return refused(context, body.refusal);
+    return change(context, (id) => ({ kind: "patch-route", id, patch: body.value }));
+  })
+  .delete("/:route", async (context) => {
+    const body = await readBody(context, record({}));
+    if (!body.ok) return refused(context, body.refusal);
+    return change(context, (id) => ({ kind: "remove-route", id }));
+  });
+
+type RouteId = Extract<DirectoryChange["command"], { readonly kind: "put-route" }>["id"];
+
+async function change(
+  context: RouteContext,
+  command: (id: RouteId) => DirectoryChange["command"],
+): Promise<Response> {
+  const id = readId(context);
+  if (!id.ok) return refused(context, id.refusal);
+  const precondition = readPrecondition(context);
+  if (!precondition.ok) return refused(context, precondition.refusal);
+  const asked: DirectoryChange = { command: command(id.value), precondition: precondition.value };
+  const applied = await callObject<Applied>(context.env.DIRECTORY, DIRECTORY_NAME, "apply", asked);
+  return applied.ok
+    ? versioned(context, applied.value.version, applied.value, applied.value.created ? 201 : 200)
+    : refused(context, applied.refusal);
+}
+
+function readId(context: RouteContext): Result<RouteId> {
+  const sent = context.req.param("route");
+  const id = parse(RouteIdSchema, sent);
+  if (id.ok) return ok(id.value);
+  return id.refusal.kind === "invalid" ? refuse(invalid("route", sent, id.refusal.errors[0].range)) : id;
+}
+
+async function withView(context: RouteContext, show: (view: DirectoryView) => Response): Promise<Response> {
+  const view = await readObject<DirectoryView>(context.env.DIRECTORY, DIRECTORY_NAME, "view");
+  return view.ok ? show(view.value) : refused(context, view.refusal);
+}

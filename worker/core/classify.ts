@@ -1,0 +1,35 @@
+import type { Outcome } from "../../durable/model/outcome.ts";
+
+/** Statuses the platform answers with when it could not reach a backend, or got nothing from it that makes sense. */
+const UNREACHABLE = new Set([520, 521, 522, 523, 525, 526, 527, 530]);
+
+/** The platform waited for a backend in vain. */
+const PLATFORM_TIMEOUT = 524;
+
+/** What became of an attempt that brought a response with this status. */
+export function classifyStatus(status: number): Outcome {
+  if (status < 500) return "answered";
+  if (UNREACHABLE.has(status)) return "unreachable";
+  return status === PLATFORM_TIMEOUT ? "timed_out" : "server_error";
+}
+
+/**
+ * Whether a 403 may be the platform's refusal to fetch an address (`error code: 1003`), so that its body is worth reading:
+ * it is short, plain, and says whose it is.
+ */
+export function mayBePlatformRefusal(response: {
+  readonly status: number;
+  readonly headers: Headers;
+}): boolean {
+  const { status, headers } = response;
+  return (
+    status === 403 &&
+    headers.get("server")?.toLowerCase() === "cloudflare" &&
+    Number(headers.get("content-length") ?? Number.POSITIVE_INFINITY) <= 64
+  );
+}
+
+/** Whether a body is that refusal. */
+export function isPlatformRefusal(body: string): boolean {
+  return /^error code: 1003\s*$/.test(body);
+}

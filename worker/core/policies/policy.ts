@@ -1,0 +1,38 @@
+import type { BackendId } from "../../../durable/model/names.ts";
+import type { Hash64 } from "../keyed-hash.ts";
+
+/** A backend that admits new traffic, as a policy sees it. */
+export interface Candidate {
+  readonly id: BackendId;
+  /** At least 1: a backend of weight 0 admits only sticky traffic and is no candidate. */
+  readonly weight: number;
+}
+
+/** What one pick may depend on besides the picker's own counters. */
+export interface PickContext {
+  /** Backends tried before in this request. */
+  readonly exclude: ReadonlySet<BackendId>;
+  /** Names the client's connection; null when nothing does. */
+  readonly key: Hash64 | null;
+  /** A random number, 0 ≤ chance < 1. */
+  readonly chance: number;
+}
+
+/**
+ * Picks one of the candidates it was prepared for: deterministic in its arguments and its own counters, and null only
+ * when every candidate is excluded. A pick that excludes something, a retry, leaves the counters alone.
+ */
+export interface Picker {
+  pick(context: PickContext): BackendId | null;
+}
+
+/** What a policy gets to prepare a picker. */
+export interface Preparation<Previous extends Picker> {
+  readonly candidates: readonly Candidate[];
+  /** The picker that served until now, whose counters go on; null in a new isolate. */
+  readonly previous: Previous | null;
+  /** The pool's keyed hash. */
+  readonly hash: (text: string) => Hash64;
+  /** A random number, 0 ≤ chance < 1: where a new isolate begins its turns. */
+  readonly chance: number;
+}

@@ -1,0 +1,90 @@
+/** Why a request of the data plane was answered by us and not by a backend. */
+export interface Problem {
+  readonly status: 404 | 502 | 503 | 504 | 508;
+  readonly title: string;
+  /** One sentence for whoever sees it: nothing secret, no address. */
+  readonly detail: string;
+  readonly retryAfterSeconds?: number;
+}
+
+export const NO_ROUTE: Problem = {
+  status: 404,
+  title: "No route",
+  detail: "No route matches this host, path and method.",
+};
+
+export const NO_SNAPSHOT: Problem = {
+  status: 503,
+  title: "Not ready",
+  detail: "The routing state could not be loaded yet.",
+  retryAfterSeconds: 1,
+};
+
+export const NO_BACKEND: Problem = {
+  status: 503,
+  title: "No backend available",
+  detail: "No backend takes this request at the moment.",
+  retryAfterSeconds: 5,
+};
+
+export const UNREACHABLE: Problem = {
+  status: 502,
+  title: "Backend unreachable",
+  detail: "The backend could not be reached or broke off its answer.",
+};
+
+export const TIMED_OUT: Problem = {
+  status: 504,
+  title: "Backend timed out",
+  detail: "The backend did not answer in time.",
+};
+
+export const LOOP: Problem = {
+  status: 508,
+  title: "Loop detected",
+  detail: "This request has passed through this load balancer before.",
+};
+
+/** Answers with a problem: `application/problem+json` (RFC 9457) to clients that accept JSON, else a short page. */
+export function renderProblem(problem: Problem, accept: string | null, requestId: string): Response {
+  const { status, title, detail, retryAfterSeconds } = problem;
+  const headers = new Headers({ "cache-control": "no-store", "x-request-id": requestId });
+  if (retryAfterSeconds !== undefined) headers.set("retry-after", String(retryAfterSeconds));
+  if (prefersPage(accept)) {
+    headers.set("content-type", "text/html; charset=utf-8");
+    return new Response(page(problem, requestId), { status, headers });
+  }
+  headers.set("content-type", "application/problem+json");
+  return new Response(JSON.stringify({ type: "about:blank", status, title, detail, requestId }), {
+    status,
+    headers,
+  });
+}
+
+/** True for a client that names HTML, as browsers do, or that names types and JSON is not among them. */
+function prefersPage(accept: string | null): boolean {
+  if (accept === null || accept.trim() === "") return false;
+  const types = accept.split(",").map((part) => part.split(";", 1)[0]?.trim().toLowerCase() ?? "");
+  if (types.includes("text/html")) return true;
+  return !types.some(
+    (type) => type === "*/*" || type === "application/*" || /^application\/(?:.*\+)?json$/.test(type),
+  );
+}
+
+function page({ status, title, detail }: Problem, requestId: string): string {
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>${status} ${title}</title>
+<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem}code{opacity:.7}</style>
+<h1>${status} ${title}</h1>
+<p>${detail}</p>
+<p><code>${escapeHtml(requestId)}</code></p>
+</html>
+`;
+}
+
+function escapeHtml(text: string): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+}

@@ -1,0 +1,45 @@
+/** How this deployment is set up, from its variables. */
+export interface Settings {
+  /** Without trailing slash. Default `/_ring`. */
+  readonly adminPrefix: string;
+  /** The hostname that serves only the admin API; null: every hostname serves it under the prefix. Default null. */
+  readonly adminHost: string | null;
+  /** Whether `Forwarded` and `X-Forwarded-*` of clients are kept. Default false. */
+  readonly isForwardedTrusted: boolean;
+  /** Whether backends may live on loopback, private and literal addresses. Default false. */
+  readonly arePrivateBackendsAllowed: boolean;
+}
+
+/**
+ * Reads the variables `ADMIN_PREFIX`, `ADMIN_HOST`, `TRUST_FORWARDED` and `ALLOW_PRIVATE_BACKENDS`.
+ *
+ * @throws Error naming the variable, its value and what it may hold, since a deployment with a wrong one must not serve.
+ */
+export function parseSettings(variables: Readonly<Record<string, unknown>>): Settings {
+  return {
+    adminPrefix: parsePrefix(variables["ADMIN_PREFIX"]),
+    adminHost: parseHost(variables["ADMIN_HOST"]),
+    isForwardedTrusted: parseFlag("TRUST_FORWARDED", variables["TRUST_FORWARDED"]),
+    arePrivateBackendsAllowed: parseFlag("ALLOW_PRIVATE_BACKENDS", variables["ALLOW_PRIVATE_BACKENDS"]),
+  };
+}
+
+function parsePrefix(value: unknown): string {
+  if (value === undefined || value === "") return "/_ring";
+  if (typeof value === "string" && /^\/[A-Za-z0-9._~/-]*[A-Za-z0-9._~-]$/.test(value)) return value;
+  throw new Error(
+    `ADMIN_PREFIX ${JSON.stringify(value)} must be a path such as /_ring, without trailing slash`,
+  );
+}
+
+function parseHost(value: unknown): string | null {
+  if (value === undefined || value === "") return null;
+  if (typeof value === "string" && /^[a-z0-9.-]+$/.test(value)) return value;
+  throw new Error(`ADMIN_HOST ${JSON.stringify(value)} must be a lower-case hostname without port, or empty`);
+}
+
+function parseFlag(name: string, value: unknown): boolean {
+  if (value === undefined || value === "" || value === "false") return false;
+  if (value === "true") return true;
+  throw new Error(`${name} ${JSON.stringify(value)} must be "true" or "false"`);
+}

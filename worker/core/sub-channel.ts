@@ -1,0 +1,54 @@
+import type { BackendId } from "../../durable/model/names.ts";
+import { type Counts, OUTCOMES, type Outcome, zeros } from "../../durable/model/outcome.ts";
+import type { SnapshotBackend } from "../../durable/model/snapshot.ts";
+
+/**
+ * An isolate's record of one backend. It is kept by the backend's id while snapshots come and go, so what is in flight
+ * and what was counted survive a change of weight or URL.
+ */
+export class SubChannel {
+  /** The backend as the newest snapshot has it; as the last one had it once it was removed. */
+  backend: SnapshotBackend;
+  /** Attempts begun and not ended: until the response headers, or to the end for what is followed. */
+  inFlight = 0;
+  #outcomes: Counts<Outcome> = zeros(OUTCOMES);
+  #isCounted = false;
+
+  constructor(backend: SnapshotBackend) {
+    this.backend = backend;
+  }
+
+  get id(): BackendId {
+    return this.backend.id;
+  }
+
+  /** Nothing is open, and everything counted was taken. */
+  get isIdle(): boolean {
+    return this.inFlight === 0 && !this.#isCounted;
+  }
+
+  /** An attempt begins. */
+  begin(): void {
+    this.inFlight++;
+  }
+
+  /** Counts what became of an attempt. */
+  count(outcome: Outcome): void {
+    this.#outcomes[outcome]++;
+    this.#isCounted = true;
+  }
+
+  /** An attempt is over; nothing of it is open any more. */
+  end(): void {
+    this.inFlight--;
+  }
+
+  /** What was counted since the last call; null when nothing was. */
+  takeOutcomes(): Counts<Outcome> | null {
+    if (!this.#isCounted) return null;
+    const taken = this.#outcomes;
+    this.#outcomes = zeros(OUTCOMES);
+    this.#isCounted = false;
+    return taken;
+  }
+}

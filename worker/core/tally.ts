@@ -1,0 +1,47 @@
+import {
+  type Counts,
+  INCIDENTS,
+  type Incident,
+  PROTOCOLS,
+  type Protocol,
+  zeros,
+} from "../../durable/model/outcome.ts";
+import type { Report } from "../../durable/model/sync.ts";
+import type { SubChannel } from "./sub-channel.ts";
+
+/**
+ * Folds what happened in a pool into reports. A report is resent, unchanged and under its number, until the ring has
+ * acknowledged it, so nothing is lost and nothing counted twice; what happens meanwhile waits for the next one.
+ */
+export class Tally {
+  #protocols: Counts<Protocol> = zeros(PROTOCOLS);
+  #incidents: Counts<Incident> = zeros(INCIDENTS);
+  #sent: Report | null = null;
+  #batch = 0;
+
+  countProtocol(protocol: Protocol): void {
+    this.#protocols[protocol]++;
+  }
+
+  countIncident(incident: Incident): void {
+    this.#incidents[incident]++;
+  }
+
+  /** The report to send now: the one not yet acknowledged, else what was counted since. */
+  take(channels: Iterable<SubChannel>): Report {
+    if (this.#sent !== null) return this.#sent;
+    const backends = [...channels].flatMap((channel) => {
+      const outcomes = channel.takeOutcomes();
+      return outcomes === null ? [] : [{ id: channel.id, outcomes }];
+    });
+    this.#sent = { batch: this.#batch++, backends, protocols: this.#protocols, incidents: this.#incidents };
+    this.#protocols = zeros(PROTOCOLS);
+    this.#incidents = zeros(INCIDENTS);
+    return this.#sent;
+  }
+
+  /** The ring has the report of this number. */
+  acknowledge(batch: number): void {
+    if (this.#sent?.batch === batch) this.#sent = null;
+  }
+}

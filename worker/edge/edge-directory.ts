@@ -1,0 +1,37 @@
+import type { RoutingTable } from "../../durable/model/snapshot.ts";
+import type { SyncReply } from "../../durable/model/sync.ts";
+import { prepareRoutes, type RouteIndex } from "../core/route.ts";
+import type { Env } from "../env.ts";
+import { type Acknowledgement, DEFAULT_PATIENCE, Leased, type Source } from "./leased.ts";
+import { callObject, DIRECTORY_NAME } from "./ring-client.ts";
+
+/** The directory in this isolate: its leased routing table, and the index made of it. */
+export class EdgeDirectory implements Source<RoutingTable> {
+  readonly leased: Leased<RoutingTable> = new Leased(this);
+  readonly #isolate: string;
+  #index: RouteIndex | null = null;
+
+  constructor(isolate: string) {
+    this.#isolate = isolate;
+  }
+
+  /** The routes, ready to search; null when there is none. */
+  get index(): RouteIndex | null {
+    return this.#index;
+  }
+
+  async send(env: Env, acknowledgement: Acknowledgement): Promise<SyncReply<RoutingTable>> {
+    const request = { isolate: this.#isolate, ...acknowledgement };
+    const reply = await callObject<SyncReply<RoutingTable>>(env.DIRECTORY, DIRECTORY_NAME, "sync", request);
+    if (!reply.ok) throw new Error(`the directory refused a sync: ${JSON.stringify(reply.refusal)}`);
+    return reply.value;
+  }
+
+  adopt(table: RoutingTable | null): void {
+    this.#index = table === null ? null : prepareRoutes(table.routes);
+  }
+
+  patience(): { readonly waitMs: number; readonly maxStaleMs: number } {
+    return DEFAULT_PATIENCE;
+  }
+}

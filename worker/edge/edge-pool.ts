@@ -1,0 +1,52 @@
+import type { PoolName } from "../../durable/model/names.ts";
+import type { Snapshot } from "../../durable/model/snapshot.ts";
+import type { SyncReply } from "../../durable/model/sync.ts";
+import { PoolView } from "../core/pool-view.ts";
+import { Tally } from "../core/tally.ts";
+import type { Env } from "../env.ts";
+import { type Acknowledgement, DEFAULT_PATIENCE, Leased, type Source } from "./leased.ts";
+import { callObject } from "./ring-client.ts";
+
+/** One pool in this isolate: its leased snapshot, the view made of it, and what is to be reported. */
+export class EdgePool implements Source<Snapshot> {
+  readonly leased: Leased<Snapshot> = new Leased(this);
+  readonly tally = new Tally();
+  readonly #name: PoolName;
+  readonly #isolate: string;
+  #view: PoolView | null = null;
+
+  constructor(name: PoolName, isolate: string) {
+    this.#name = name;
+    this.#isolate = isolate;
+  }
+
+  /** What to choose a backend from; there is one whenever `leased` has given a snapshot. */
+  get view(): PoolView {
+    if (this.#view === null) throw new Error(`pool ${this.#name} was used before its snapshot was there`);
+    return this.#view;
+  }
+
+  /** One call does both: report what happened, ask what changed. */
+  async send(env: Env, acknowledgement: Acknowledgement): Promise<SyncReply<Snapshot>> {
+    const channels = this.#view?.channels() ?? [];
+    const report = this.tally.take(channels);
+    const inFlight = channels
+      .filter((channel) => channel.inFlight > 0)
+      .map((channel) => ({ id: channel.id, count: channel.inFlight }));
+    const request = { isolate: this.#isolate, ...acknowledgement, report, inFlight };
+    const reply = await callObject<SyncReply<Snapshot>>(env.RING, this.#name, "sync", request);
+    if (!reply.ok) throw new Error(`ring ${this.#name} refused a sync: ${JSON.stringify(reply.refusal)}`);
+    this.tally.acknowledge(report.batch);
+    return reply.value;
+  }
+
+  adopt(snapshot: Snapshot | null): void {
+    if (snapshot === null) this.#view = null;
+    else if (this.#view === null) this.#view = new PoolView(snapshot, Math.random());
+    else this.#view.adopt(snapshot, Math.random());
+  }
+
+  patience(snapshot: Snapshot | null): { readonly waitMs: number; readonly maxStaleMs: number } {
+    return snapshot?.config.sync ?? DEFAULT_PATIENCE;
+  }
+}

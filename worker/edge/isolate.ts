@@ -1,0 +1,34 @@
+import type { PoolName } from "../../durable/model/names.ts";
+import { parseSettings, type Settings } from "../core/settings.ts";
+import type { Env } from "../env.ts";
+import { EdgeDirectory } from "./edge-directory.ts";
+import { EdgePool } from "./edge-pool.ts";
+
+/** All that this isolate remembers from one request to the next. */
+export class Isolate {
+  readonly id = crypto.randomUUID();
+  readonly settings: Settings;
+  readonly directory = new EdgeDirectory(this.id);
+  readonly #pools = new Map<PoolName, EdgePool>();
+
+  constructor(env: Env) {
+    this.settings = parseSettings(env);
+  }
+
+  /** A pool that a route leads to. The routes bound how many there are. */
+  pool(name: PoolName): EdgePool {
+    const known = this.#pools.get(name);
+    if (known !== undefined) return known;
+    const pool = new EdgePool(name, this.id);
+    this.#pools.set(name, pool);
+    return pool;
+  }
+}
+
+let isolate: Isolate | null = null;
+
+/** This isolate's memory, made in the first request: at module scope there is neither clock nor randomness. */
+export function thisIsolate(env: Env): Isolate {
+  isolate ??= new Isolate(env);
+  return isolate;
+}

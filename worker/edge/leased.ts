@@ -1,0 +1,162 @@
+import { DEFAULT_POOL_CONFIG } from "../../durable/model/pool.ts";
+import type { Versioned } from "../../durable/model/snapshot.ts";
+import type { SyncReply, SyncRequest } from "../../durable/model/sync.ts";
+import { after, type EpochMs, epochMs } from "../../durable/model/time.ts";
+import { decideUse, type Held, install, mayServeStale } from "../core/lease.ts";
+import type { Env } from "../env.ts";
+
+/** A sync that takes longer is given up, and one that hangs is not waited for by anybody else, milliseconds. */
+const MAX_FLIGHT_MS = 5_000;
+
+/** After a failed sync nobody asks again for so long, milliseconds; doubling up to `MAX_QUIET_MS`. */
+const MIN_QUIET_MS = 500;
+const MAX_QUIET_MS = 8_000;
+
+/** A document, and whether it is past its lease because its object could not be reached. */
+export interface Obtained<Document> {
+  readonly document: Document;
+  readonly isDegraded: boolean;
+}
+
+/** Where a leased document comes from, and who is told when it changes. */
+export interface Source<Document extends Versioned> {
+  /** Sends a sync. Rejects when the object cannot be reached. */
+  send(env: Env, acknowledgement: Acknowledgement): Promise<SyncReply<Document>>;
+  /** A newer document was installed, or the object says there is none (null). */
+  adopt(document: Document | null): void;
+  /** How long a request may wait for the object, and how long a document may serve past its lease. */
+  patience(document: Document | null): { readonly waitMs: number; readonly maxStaleMs: number };
+}
+
+/** The part of a sync that speaks of the document held. */
+export type Acknowledgement = Pick<SyncRequest, "seq" | "incarnation" | "haveVersion">;
+
+interface Flight {
+  readonly startedMs: EpochMs;
+  readonly done: Promise<void>;
+  /** Somebody has waited in vain; nobody who holds something older waits for it again. */
+  isSlow: boolean;
+}
+
+/** The patience of a source that has nothing to say about it. */
+export const DEFAULT_PATIENCE = DEFAULT_POOL_CONFIG.sync;
+
+/** A document that this isolate holds under a lease, and keeps up to date behind its requests. */
+export class Leased<Document extends Versioned> {
+  readonly #source: Source<Document>;
+  #held: Held<Document> | null = null;
+  #flight: Flight | null = null;
+  #seq = 0;
+  #failures = 0;
+  #quietUntilMs: EpochMs = epochMs(0);
+
+  constructor(source: Source<Document>) {
+    this.#source = source;
+  }
+
+  /** The document, if it may be used as it is and nothing needs doing. The hot path: no promise, no call. */
+  fresh(nowMs: EpochMs): Document | null {
+    const held = this.#held;
+    return held !== null && nowMs < held.refreshAtMs && nowMs < held.leaseEndsMs ? held.document : null;
+  }
+
+  /**
+   * The document, asking its object as needed: behind the request while the lease lasts, before it when there is no
+   * lease. Null when there is nothing to serve from.
+   */
+  async obtain(env: Env, context: ExecutionContext, nowMs: EpochMs): Promise<Obtained<Document> | null> {
+    const use = decideUse(this.#held, nowMs);
+    if (use === "due" && nowMs >= this.#quietUntilMs) this.#takeOff(env, context, nowMs);
+    if (use === "expired" || use === "missing") await this.#ask(env, context, nowMs);
+    return this.#best(clock());
+  }
+
+  #best(nowMs: EpochMs): Obtained<Document> | null {
+    const held = this.#held;
+    if (held === null) return null;
+    if (nowMs < held.leaseEndsMs) return { document: held.document, isDegraded: false };
+    const { maxStaleMs } = this.#source.patience(held.document);
+    return mayServeStale(held, maxStaleMs, nowMs) ? { document: held.document, isDegraded: true } : null;
+  }
+
+  /** Waits for the object, once and not for long. */
+  async #ask(env: Env, context: ExecutionContext, nowMs: EpochMs): Promise<void> {
+    if (nowMs < this.#quietUntilMs) return;
+    const flight = this.#takeOff(env, context, nowMs);
+    if (flight.isSlow && this.#held !== null) return;
+    const { waitMs } = this.#source.patience(this.#held?.document ?? null);
+    const hasLanded = await landsWithin(waitMs, flight.done);
+    if (!hasLanded) flight.isSlow = true;
+  }
+
+  /** Starts a sync unless one is on its way. It is held by `waitUntil`, or it would hang with the request that began it. */
+  #takeOff(env: Env, context: ExecutionContext, nowMs: EpochMs): Flight {
+    if (this.#flight !== null && nowMs - this.#flight.startedMs < MAX_FLIGHT_MS) return this.#flight;
+    const flight: Flight = { startedMs: nowMs, isSlow: false, done: this.#sync(env) };
+    this.#flight = flight;
+    context.waitUntil(
+      flight.done.finally(() => {
+        if (this.#flight === flight) this.#flight = null;
+      }),
+    );
+    return flight;
+  }
+
+  async #sync(env: Env): Promise<void> {
+    const seq = ++this.#seq;
+    const sentMs = clock();
+    const held = this.#held?.document;
+    try {
+      const reply = await this.#source.send(env, {
+        seq,
+        incarnation: held?.incarnation ?? null,
+        haveVersion: held?.version ?? 0,
+      });
+      this.#receive(reply, seq, sentMs);
+    } catch (error) {
+      console.warn("sync failed", error);
+      this.#keepQuiet();
+    }
+  }
+
+  #receive(reply: SyncReply<Document>, seq: number, sentMs: EpochMs): void {
+    switch (reply.kind) {
+      case "leased": {
+        const before = this.#held;
+        this.#held = install(before, reply, seq, sentMs);
+        this.#failures = 0;
+        if (this.#held !== null && this.#held.document !== before?.document)
+          this.#source.adopt(this.#held.document);
+        return;
+      }
+      case "absent":
+        this.#held = null;
+        this.#source.adopt(null);
+        this.#keepQuiet();
+        return;
+      case "late":
+        return;
+    }
+  }
+
+  #keepQuiet(): void {
+    const quietMs = Math.min(MIN_QUIET_MS * 2 ** this.#failures, MAX_QUIET_MS);
+    this.#failures++;
+    this.#quietUntilMs = after(clock(), quietMs);
+  }
+}
+
+/** The isolate's clock. It stands still between I/O. */
+export function clock(): EpochMs {
+  return epochMs(Date.now());
+}
+
+async function landsWithin(waitMs: number, flight: Promise<void>): Promise<boolean> {
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  const waited = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), waitMs);
+  });
+  const hasLanded = await Promise.race([flight.then(() => true), waited]);
+  clearTimeout(timer);
+  return hasLanded;
+}

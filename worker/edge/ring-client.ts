@@ -1,0 +1,74 @@
+import { proxyDurable } from "itty-durable/proxy-durable.js";
+import type { Result } from "../../durable/model/result.ts";
+
+/** The one directory of a deployment. */
+export const DIRECTORY_NAME = "directory";
+
+/** Longest wait for an object, milliseconds. */
+const CALL_TIMEOUT_MS = 5_000;
+
+/** An object that could not be reached, or that failed. What it refuses is a `Result` and not this. */
+export class ObjectUnavailable extends Error {
+  override readonly name = "ObjectUnavailable";
+}
+
+/**
+ * Calls a method of an object with one argument, which travels in the body and so may be large. Requests to stubs are
+ * made here and nowhere else, from nothing a client sent: whoever controls one would own the object.
+ *
+ * @throws ObjectUnavailable
+ */
+export async function callObject<Value>(
+  namespace: DurableObjectNamespace,
+  name: string,
+  method: "apply" | "sync",
+  argument: unknown,
+): Promise<Result<Value>> {
+  try {
+    const response = await namespace.getByName(name).fetch(`https://itty-durable/do/call/${method}`, {
+      method: "POST",
+      headers: { "do-name": name },
+      body: JSON.stringify(argument),
+      signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
+    });
+    if (!response.ok) throw new Error(`status ${response.status}: ${await response.text()}`);
+    return await response.json<Result<Value>>();
+  } catch (cause) {
+    throw new ObjectUnavailable(`${method} of ${name} failed`, { cause });
+  }
+}
+
+/**
+ * Calls a method of an object that takes no argument, through itty-durable's proxy.
+ *
+ * @throws ObjectUnavailable
+ */
+export async function readObject<Value>(
+  namespace: DurableObjectNamespace,
+  name: string,
+  method: "view" | "status",
+): Promise<Result<Value>> {
+  try {
+    // A new proxy for every call: the header object of a shared one keeps the name of another object.
+    const object: Record<string, () => Promise<Result<Value>>> = proxyDurable(namespace, { parse: true }).get(
+      name,
+    );
+    const call = object[method];
+    if (call === undefined) throw new Error("the proxy has no such method");
+    return await within(CALL_TIMEOUT_MS, call());
+  } catch (cause) {
+    throw new ObjectUnavailable(`${method} of ${name} failed`, { cause });
+  }
+}
+
+async function within<Value>(timeoutMs: number, work: Promise<Value>): Promise<Value> {
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+  });
+  try {
+    return await Promise.race([work, timeout]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
