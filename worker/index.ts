@@ -12,7 +12,8 @@ export { Directory, Ring };
 export default {
   fetch(request, env, context) {
     const isolate = thisIsolate(env);
-    if (!isAdminRequest(request.url, isolate.settings)) return serve(request, env, context, isolate);
+    const { url } = request;
+    if (!isAdminRequest(url, isolate.settings)) return serve({ request, url, env, context, isolate });
     admin ??= createAdmin(isolate.settings);
     return admin.fetch(request, env, context);
   },

@@ -11,16 +11,28 @@ export function oneOf<const Words extends readonly [string, ...string[]]>(words:
   return v.picklist(words, `must be one of ${words.map((word) => JSON.stringify(word)).join(", ")}`);
 }
 
-/** An object with exactly these fields; any other is refused by name. */
-export function record<const Entries extends v.ObjectEntries>(entries: Entries) {
+/** An object with exactly these fields; any other is refused by name, and so is a list, which valibot would let pass. */
+export function record<const Entries extends v.ObjectEntries>(
+  entries: Entries,
+): v.StrictObjectSchema<Entries, v.ErrorMessage<v.StrictObjectIssue>> {
   const known = Object.keys(entries).join(", ");
-  return v.strictObject(entries, (issue) =>
+  const shape = `must be an object with ${known === "" ? "no fields" : known}`;
+  const schema = v.strictObject(entries, (issue: v.StrictObjectIssue) =>
     issue.expected === "never"
       ? `is not known here; known: ${known}`
       : issue.expected === "Object"
-        ? `must be an object with ${known}`
+        ? shape
         : "is required",
   );
+  return {
+    ...schema,
+    "~run": (dataset, config) => schema["~run"](withoutList(dataset), config),
+  };
+}
+
+/** A list becomes a text that says so, which the schema then refuses. */
+function withoutList(dataset: v.UnknownDataset): v.UnknownDataset {
+  return Array.isArray(dataset.value) ? { value: `(a list of ${dataset.value.length})` } : dataset;
 }
 
 /** A list of at most `max` items. */

@@ -14,14 +14,17 @@ const SWEEP_MS = 1_000;
 
 /** A version an isolate may be using, and until when by the ring's clock. */
 interface Grant {
+  /** The oldest, where several were merged. */
   readonly version: number;
+  /** The newest of those merged; only an isolate that holds a newer one uses none of them. */
+  readonly newestVersion: number;
   readonly untilMs: EpochMs;
 }
 
 interface Entry {
   lastSeq: number;
   heardMs: EpochMs;
-  /** By rising version, one each: all it may still be using. */
+  /** By rising version, no version in two of them: all it may still be using. */
   grants: readonly Grant[];
   inFlight: readonly InFlight[];
 }
@@ -57,16 +60,17 @@ export class LeaseLedger {
   readonly #entries = new Map<string, Entry>();
   #storedLeaseMs: number;
   #unknownUntilMs: EpochMs;
-  /** Longest lease granted since `#renewedMs`, when the stored one was last held against what is granted. */
+  /** When the present period began; periods last until every lease granted in the one before has ended. */
+  #periodMs: EpochMs;
+  /** Longest lease granted in the present period. */
   #grantedLeaseMs = 0;
-  #renewedMs: EpochMs;
   #sweptMs: EpochMs;
 
   /** `storedLeaseMs`: what was last stored, 0 for an object that never granted a lease. */
   constructor(storedLeaseMs: number, nowMs: EpochMs) {
     this.#storedLeaseMs = storedLeaseMs;
     this.#unknownUntilMs = storedLeaseMs === 0 ? nowMs : leaseEndMs(nowMs, storedLeaseMs);
-    this.#renewedMs = nowMs;
+    this.#periodMs = nowMs;
     this.#sweptMs = nowMs;
   }
 
@@ -92,26 +96,25 @@ export class LeaseLedger {
     entry.lastSeq = heard.seq;
     entry.heardMs = nowMs;
     entry.inFlight = heard.inFlight;
-    entry.grants = entry.grants.filter((grant) => grant.version >= heard.haveVersion);
+    entry.grants = entry.grants.filter((grant) => grant.newestVersion >= heard.haveVersion);
     return true;
   }
 
   /**
    * The value that has to be stored before a lease of `leaseMs` is granted; null when what is stored will do. Rises in
-   * powers of two of a second, and falls once every lease granted under the old value has ended.
+   * powers of two of a second, and falls when a period is over in which nothing as long was granted: then whatever was
+   * granted before it has ended.
    */
   leaseToStoreMs(leaseMs: number, nowMs: EpochMs): number | null {
     const needMs = roundUpMs(Math.max(leaseMs, this.#grantedLeaseMs));
     if (needMs > this.#storedLeaseMs) return needMs;
-    const oldOnesEndMs = leaseEndMs(this.#renewedMs, this.#storedLeaseMs);
-    return needMs < this.#storedLeaseMs && nowMs > oldOnesEndMs ? needMs : null;
+    return needMs < this.#storedLeaseMs && this.#isPeriodOver(nowMs) ? needMs : null;
   }
 
   /** Takes note that `leaseToStoreMs` was stored. */
   stored(leaseMs: number, nowMs: EpochMs): void {
     this.#storedLeaseMs = leaseMs;
-    this.#grantedLeaseMs = 0;
-    this.#renewedMs = nowMs;
+    this.#beginPeriod(nowMs);
   }
 
   /** Takes note that an isolate was, or is about to be, granted a version. Its `hear` came first. */
@@ -120,8 +123,10 @@ export class LeaseLedger {
     if (entry === undefined) throw new Error(`lease granted to isolate ${isolate}, which never asked`);
     if (leaseMs > this.#storedLeaseMs)
       throw new Error(`lease of ${leaseMs} ms granted, ${this.#storedLeaseMs} ms stored`);
+    if (this.#isPeriodOver(nowMs)) this.#beginPeriod(nowMs);
     this.#grantedLeaseMs = Math.max(this.#grantedLeaseMs, leaseMs);
-    entry.grants = withGrant(entry.grants, { version, untilMs: leaseEndMs(nowMs, leaseMs) }, nowMs);
+    const granted = { version, newestVersion: version, untilMs: leaseEndMs(nowMs, leaseMs) };
+    entry.grants = withGrant(entry.grants, granted, nowMs);
   }
 
   /**
@@ -165,6 +170,15 @@ export class LeaseLedger {
     return sum;
   }
 
+  #isPeriodOver(nowMs: EpochMs): boolean {
+    return nowMs > leaseEndMs(this.#periodMs, this.#storedLeaseMs);
+  }
+
+  #beginPeriod(nowMs: EpochMs): void {
+    this.#periodMs = nowMs;
+    this.#grantedLeaseMs = 0;
+  }
+
   /** Forgets isolates whose every lease has ended; at most once in `SWEEP_MS`, so a sync stays O(1) on average. */
   #sweep(nowMs: EpochMs): void {
     if (nowMs - this.#sweptMs < SWEEP_MS) return;
@@ -191,7 +205,8 @@ function withGrant(grants: readonly Grant[], granted: Grant, nowMs: EpochMs): re
   const sorted = [...running, merged].toSorted((a, b) => a.version - b.version);
   const [oldest, second, ...rest] = sorted;
   if (sorted.length <= MAX_GRANTS || oldest === undefined || second === undefined) return sorted;
-  return [{ version: oldest.version, untilMs: later(oldest.untilMs, second.untilMs) }, ...rest];
+  const untilMs = later(oldest.untilMs, second.untilMs);
+  return [{ version: oldest.version, newestVersion: second.newestVersion, untilMs }, ...rest];
 }
 
 function roundUpMs(leaseMs: number): number {

@@ -20,9 +20,9 @@ export interface Pace {
  */
 export function pace(sync: PoolConfig["sync"], isolates: number, isHurried: boolean, chance: number): Pace {
   const wantedMs = isHurried ? Math.min(sync.refreshMs, HURRIED_REFRESH_MS) : sync.refreshMs;
-  const intervalMs = Math.max(wantedMs, (isolates / sync.maxPerSecond) * 1_000);
+  const intervalMs = Math.max(wantedMs, Math.ceil((1_000 * isolates) / sync.maxPerSecond));
   return {
-    leaseMs: Math.max(sync.leaseMs, Math.ceil(REFRESHES_PER_LEASE * intervalMs)),
+    leaseMs: Math.max(sync.leaseMs, REFRESHES_PER_LEASE * intervalMs),
     nextSyncMs: Math.round(intervalMs * (1 - JITTER * chance)),
   };
 }

@@ -42,7 +42,8 @@ export function applyPoolCommand(
     return refuse({ kind: "not-found", detail: `pool ${context.pool} does not exist` });
   if (command.kind === "delete-pool") return deletePool(state);
   const next = change(state, command, context.nowMs);
-  return next.ok ? ok(conclude(state, next.value)) : next;
+  if (!next.ok) return next;
+  return ok(conclude(state, next.value, next.value.backends.length > state.backends.length));
 }
 
 function targetExists(state: RingState, command: PoolCommand): boolean {
@@ -58,7 +59,7 @@ function putPool(
   const { backends, ...config } = document;
   const held = new Map(state.kind === "live" ? state.backends.map((backend) => [backend.id, backend]) : []);
   const next = backends.map((backend) => hold(backend.id, backend, held.get(backend.id), context.nowMs));
-  if (state.kind === "live") return ok(conclude(state, { config, backends: next }));
+  if (state.kind === "live") return ok(conclude(state, { config, backends: next }, false));
   const born: LiveRing = {
     kind: "live",
     pool: context.pool,
@@ -187,12 +188,11 @@ function hold(
   };
 }
 
-function conclude(state: LiveRing, body: Body): Transition<RingState> {
+function conclude(state: LiveRing, body: Body, isCreated: boolean): Transition<RingState> {
   const next: LiveRing = { ...state, ...body, version: state.version + 1 };
   const changes = diff(toDocument(state), toDocument(next));
   if (changes.length === 0) return { state, applied: { version: state.version, created: false, changes } };
-  const created = next.backends.length === state.backends.length + 1;
-  return { state: next, applied: { version: next.version, created, changes } };
+  return { state: next, applied: { version: next.version, created: isCreated, changes } };
 }
 
 function withoutUndefined<Patch extends object>(

@@ -38,7 +38,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     convertV4MiniflareOptions({
       cf: false,
       log: new NoOpLog(),
-      ...(options.persist === undefined ? {} : { durableObjectsPersist: options.persist }),
+      ...(options.persist === undefined ? {} : { resourcePersistencePath: options.persist }),
       workers: names.map((name, index) => ({
         name,
         modules: [{ type: "ESModule" as const, path: "index.js", contents: script }],

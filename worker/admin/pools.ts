@@ -104,9 +104,14 @@ async function putPool(context: PoolContext): Promise<Response> {
   });
 }
 
-/** Deletes a pool that no route uses. The directory decides that, so it goes first, and takes the pool back on refusal. */
+/**
+ * Deletes a pool that no route uses, which only the directory can say, so it goes first. A pool that turns out to have
+ * changed since the caller read it is listed again.
+ */
 async function deletePool(context: PoolContext): Promise<Response> {
   return withBody(context, NothingSchema, async (pool) => {
+    const stale = await isStale(context, pool);
+    if (stale !== null) return refused(context, stale);
     const unlisted = await changeDirectory(context, { kind: "remove-pool", name: pool });
     if (!unlisted.ok) return refused(context, unlisted.refusal);
     const deleted = await change(context, pool, { kind: "delete-pool" });
@@ -116,6 +121,17 @@ async function deletePool(context: PoolContext): Promise<Response> {
     }
     return refused(context, deleted.refusal);
   });
+}
+
+/** Whether the caller's precondition is wrong already, so that nothing needs to be touched to find out. */
+async function isStale(context: PoolContext, pool: PoolName): Promise<Refusal | null> {
+  const precondition = readPrecondition(context);
+  if (!precondition.ok) return precondition.refusal;
+  const { ifMatch } = precondition.value;
+  if (ifMatch === null || ifMatch === "*") return null;
+  const view = await readObject<PoolView>(context.env.RING, pool, "view");
+  if (!view.ok || ifMatch.includes(view.value.version)) return null;
+  return { kind: "stale-version", expected: ifMatch.join(" or "), actual: String(view.value.version) };
 }
 
 function act(

@@ -44,9 +44,14 @@ export function connectionIdentity(cf: CfFacts, clientAddress: string | null): s
   return clientAddress === null ? null : `address ${networkOf(clientAddress)}`;
 }
 
+/** An IPv4 address mapped into IPv6 (RFC 4291 §2.5.5.2). By its first 64 bits, all of IPv4 would be one network. */
+const MAPPED_IPV4 = /^(?:0*:)+ffff:(\d+\.\d+\.\d+\.\d+)$/i;
+
 /** An IPv4 address as it is; of an IPv6 address the first 64 bits, written in full. */
 function networkOf(address: string): string {
   if (!address.includes(":")) return address;
+  const mapped = MAPPED_IPV4.exec(address)?.[1];
+  if (mapped !== undefined) return mapped;
   const [head = "", tail] = address.toLowerCase().split("::");
   const first = head === "" ? [] : head.split(":");
   const last = tail === undefined || tail === "" ? [] : tail.split(":");

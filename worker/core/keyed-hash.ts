@@ -10,12 +10,14 @@ export interface Hash64 {
 export type KeyedHash = (text: string) => Hash64;
 
 /**
- * SipHash-2-4 (Aumasson and Bernstein, 2012) under a 128-bit key.
+ * SipHash-2-4 (Aumasson and Bernstein, 2012) under a 128-bit key, of a text in UTF-8.
  *
- * @param secret 32 hexadecimal digits.
+ * @param secret the key's 16 bytes in 32 hexadecimal digits, in the order the paper writes them.
  */
 export function createKeyedHash(secret: string): KeyedHash {
-  const key = [0, 8, 16, 24].map((at) => Number.parseInt(secret.slice(at, at + 8), 16));
+  const bytes = Uint8Array.from(secret.match(/../g) ?? [], (digits) => Number.parseInt(digits, 16));
+  const words = new DataView(bytes.buffer);
+  const key = [0, 4, 8, 12].map((at) => words.getUint32(at, true));
   return (text) => {
     const { h, l } = SipHash.hash(key, text);
     return { high: h >>> 0, low: l >>> 0 };

@@ -5,7 +5,7 @@ import { after, type EpochMs, later } from "../../durable/model/time.ts";
 /** A document under lease. */
 export interface Held<Document extends Versioned> {
   readonly document: Document;
-  /** The sync whose reply was installed last. */
+  /** The latest sync whose reply was installed. */
   readonly seq: number;
   readonly leaseEndsMs: EpochMs;
   /** When to ask again, in the background. */
@@ -41,7 +41,7 @@ export function install<Document extends Versioned>(
   sentMs: EpochMs,
 ): Held<Document> | null {
   const lease = {
-    seq,
+    seq: Math.max(seq, held?.seq ?? 0),
     leaseEndsMs: after(sentMs, reply.leaseMs),
     refreshAtMs: after(sentMs, reply.nextSyncMs),
   };
@@ -55,7 +55,7 @@ export function install<Document extends Versioned>(
   }
   return {
     document: held.document,
-    seq: Math.max(seq, held.seq),
+    seq: lease.seq,
     leaseEndsMs: later(held.leaseEndsMs, lease.leaseEndsMs),
     refreshAtMs: later(held.refreshAtMs, lease.refreshAtMs),
   };

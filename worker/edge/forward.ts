@@ -1,11 +1,13 @@
 import type { Outcome } from "../../durable/model/outcome.ts";
+import type { EpochMs } from "../../durable/model/time.ts";
 import { classifyStatus, isPlatformRefusal, mayBePlatformRefusal } from "../core/classify.ts";
 import { mustFollow } from "../core/follow.ts";
 import { responseHeadersToDrop } from "../core/headers.ts";
 import { type Problem, TIMED_OUT, UNREACHABLE } from "../core/problem.ts";
 import type { SubChannel } from "../core/sub-channel.ts";
 import { type Env, isFetcher } from "../env.ts";
-import { orTooLate, TOO_LATE } from "./deadline.ts";
+import { TOO_LATE } from "./header-watch.ts";
+import type { Passage } from "./passage.ts";
 import { pumpWebSocket } from "./upgrade.ts";
 
 /** One attempt at one backend. The sub-channel has counted it as in flight already. */
@@ -15,6 +17,7 @@ export interface Attempt {
   readonly path: string;
   readonly headers: Headers;
   readonly headerTimeoutMs: number;
+  readonly nowMs: EpochMs;
 }
 
 /**
@@ -22,30 +25,33 @@ export interface Attempt {
  * must not pass, or the problem that stands in its place. Ends the attempt in the sub-channel exactly once.
  */
 export function forward(
+  { request, env, context, isolate }: Passage,
   attempt: Attempt,
-  request: Request,
-  env: Env,
-  context: ExecutionContext,
 ): Promise<Response | Problem> {
-  const { channel } = attempt;
-  return orTooLate(send(attempt, request, env), attempt.headerTimeoutMs).then(
+  const { channel, headerTimeoutMs, nowMs } = attempt;
+  const gone = request.signal;
+  const sent = send(attempt, request, gone, env);
+  return isolate.headerWatch.guard(sent, headerTimeoutMs, nowMs, context).then(
     (response) =>
-      response === TOO_LATE
-        ? fail(channel, "timed_out")
-        : receive(response, channel, request.signal, context),
-    () => fail(channel, request.signal.aborted ? "client_gone" : "unreachable"),
+      response === TOO_LATE ? fail(channel, "timed_out") : receive(response, channel, gone, context),
+    () => fail(channel, gone.aborted ? "client_gone" : "unreachable"),
   );
 }
 
 /** Sends the request on: through the backend's binding where it names one, body streamed, redirects not followed. */
-function send({ channel, path, headers }: Attempt, request: Request, env: Env): Promise<Response> {
+function send(
+  { channel, path, headers }: Attempt,
+  request: Request,
+  gone: AbortSignal,
+  env: Env,
+): Promise<Response> {
   const { url, via } = channel.backend;
   const init: RequestInit = {
     method: request.method,
     headers,
     body: request.body,
     redirect: "manual",
-    signal: request.signal,
+    signal: gone,
     // The backend's bytes as they are: decoding and encoding again would cost, and change them.
     encodeResponseBody: "manual",
   };
@@ -73,7 +79,8 @@ function receive(
   if (response.status === 403 && mayBePlatformRefusal(response)) return receiveRefusal(response, channel);
   channel.count(outcome);
   if (response.webSocket !== null) return pumpWebSocket(response, response.webSocket, () => channel.end());
-  if (response.body !== null && mustFollow(response.headers, channel.backend.admits)) {
+  // The body is asked for last: merely looking at it makes the runtime build a stream for JavaScript.
+  if (mustFollow(response.headers, channel.backend.admits) && response.body !== null) {
     return follow(response, response.body, channel, gone, context);
   }
   channel.end();

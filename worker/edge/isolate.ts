@@ -3,12 +3,14 @@ import { parseSettings, type Settings } from "../core/settings.ts";
 import type { Env } from "../env.ts";
 import { EdgeDirectory } from "./edge-directory.ts";
 import { EdgePool } from "./edge-pool.ts";
+import { HeaderWatch } from "./header-watch.ts";
 
 /** All that this isolate remembers from one request to the next. */
 export class Isolate {
   readonly id = crypto.randomUUID();
   readonly settings: Settings;
   readonly directory = new EdgeDirectory(this.id);
+  readonly headerWatch = new HeaderWatch();
   readonly #pools = new Map<PoolName, EdgePool>();
 
   constructor(env: Env) {

@@ -5,51 +5,47 @@ import { connectionIdentity, protocolOf, readCf } from "../core/identify.ts";
 import { LOOP, NO_BACKEND, NO_ROUTE, NO_SNAPSHOT, type Problem, renderProblem } from "../core/problem.ts";
 import { type Destination, matchRoute, rewritePath } from "../core/route.ts";
 import { parseTarget, type Target } from "../core/target.ts";
-import type { Env } from "../env.ts";
 import type { EdgePool } from "./edge-pool.ts";
 import { forward } from "./forward.ts";
-import type { Isolate } from "./isolate.ts";
 import { clock } from "./leased.ts";
+import type { Passage } from "./passage.ts";
 
-/** One request on its way through. */
-interface Passage {
-  readonly request: Request;
-  readonly env: Env;
-  readonly context: ExecutionContext;
-  readonly isolate: Isolate;
-  readonly nowMs: EpochMs;
+/** Where it goes. */
+interface Way {
+  readonly target: Target;
+  readonly destination: Destination;
+  readonly pool: EdgePool;
+  readonly deployment: string;
 }
+
+type Answer = Response | Problem;
 
 /**
  * Serves one request of the data plane: find the pool, hold its snapshot, know the connection, choose a backend, make the
  * attempt, answer. With a leased snapshot in memory it makes no call but the one to the backend, and waits for nothing
- * else.
+ * else; nothing here is `async`, because a suspended frame keeps alive what the garbage collector could have.
  */
-export async function serve(
-  request: Request,
-  env: Env,
-  context: ExecutionContext,
-  isolate: Isolate,
-): Promise<Response> {
-  const answer = await pass({ request, env, context, isolate, nowMs: clock() });
-  return answer instanceof Response ? answer : render(answer, request);
+export function serve(passage: Passage): Promise<Response> | Response {
+  const answer = findTable(passage);
+  const { request } = passage;
+  return answer instanceof Promise
+    ? answer.then((settled) => (settled instanceof Response ? settled : render(settled, request)))
+    : render(answer, request);
 }
 
-function pass(passage: Passage): Promise<Response | Problem> | Problem {
-  const { isolate, nowMs, env, context } = passage;
-  const { leased } = isolate.directory;
+function findTable(passage: Passage): Promise<Answer> | Problem {
+  const { leased } = passage.isolate.directory;
+  const nowMs = clock();
   const table = leased.fresh(nowMs);
-  if (table !== null) return passTable(passage, table);
+  if (table !== null) return findPool(passage, table, nowMs);
   return leased
-    .obtain(env, context, nowMs)
-    .then((obtained) =>
-      obtained === null ? NO_SNAPSHOT : passTable({ ...passage, nowMs: clock() }, obtained.document),
-    );
+    .obtain(passage.env, passage.context, nowMs)
+    .then((obtained) => (obtained === null ? NO_SNAPSHOT : findPool(passage, obtained.document, clock())));
 }
 
-function passTable(passage: Passage, table: RoutingTable): Promise<Response | Problem> | Problem {
-  const { request, isolate, nowMs, env, context } = passage;
-  const target = parseTarget(request.url);
+function findPool(passage: Passage, table: RoutingTable, nowMs: EpochMs): Promise<Answer> | Problem {
+  const { request, isolate } = passage;
+  const target = parseTarget(passage.url);
   const destination = matchRoute(isolate.directory.index, {
     target,
     method: request.method,
@@ -57,26 +53,23 @@ function passTable(passage: Passage, table: RoutingTable): Promise<Response | Pr
   });
   if (destination === null) return NO_ROUTE;
   const pool = isolate.pool(destination.pool);
-  if (hasLooped(request.headers, table.deployment)) {
+  const { deployment } = table;
+  if (hasLooped(request.headers, deployment)) {
     pool.tally.countIncident("loop");
     return LOOP;
   }
-  if (pool.leased.fresh(nowMs) !== null)
-    return passPool(passage, target, destination, pool, table.deployment);
-  return pool.leased.obtain(env, context, nowMs).then((obtained) => {
+  const way: Way = { target, destination, pool, deployment };
+  if (pool.leased.fresh(nowMs) !== null) return attempt(passage, way, nowMs);
+  return pool.leased.obtain(passage.env, passage.context, nowMs).then((obtained) => {
     if (obtained === null) return NO_SNAPSHOT;
     if (obtained.isDegraded) pool.tally.countIncident("degraded");
-    return passPool({ ...passage, nowMs: clock() }, target, destination, pool, table.deployment);
+    return attempt(passage, way, clock());
   });
 }
 
-function passPool(
-  { request, env, context, isolate, nowMs }: Passage,
-  target: Target,
-  destination: Destination,
-  pool: EdgePool,
-  deployment: string,
-): Promise<Response | Problem> | Problem {
+function attempt(passage: Passage, way: Way, nowMs: EpochMs): Promise<Answer> | Problem {
+  const { request, isolate } = passage;
+  const { target, destination, pool, deployment } = way;
   const { config } = pool.view.snapshot;
   const cf = readCf(request.cf);
   const protocol = protocolOf(cf);
@@ -85,19 +78,14 @@ function passPool(
   const affinity = destination.affinity ?? config.affinity;
   const policy = destination.policy ?? config.policy;
   const needsConnection = affinity.length > 0 || policy === "rendezvous";
-  const channel = pool.view.choose({
-    policy,
-    affinity,
-    connection: needsConnection ? connectionIdentity(cf, clientAddress) : null,
-    nowMs,
-    chance: Math.random(),
-  });
+  const connection = needsConnection ? connectionIdentity(cf, clientAddress) : null;
+  const channel = pool.view.choose({ policy, affinity, connection, nowMs, chance: Math.random() });
   if (channel === null) {
     pool.tally.countIncident("no_backend");
     return NO_BACKEND;
   }
   const { isForwardedTrusted } = isolate.settings;
-  const attempt = {
+  return forward(passage, {
     channel,
     path: rewritePath(destination, target.path) + target.query,
     headers: requestHeaders(request.headers, {
@@ -108,8 +96,8 @@ function passPool(
       isForwardedTrusted,
     }),
     headerTimeoutMs: destination.headerTimeoutMs ?? config.headerTimeoutMs,
-  };
-  return forward(attempt, request, env, context);
+    nowMs,
+  });
 }
 
 function render(problem: Problem, request: Request): Response {

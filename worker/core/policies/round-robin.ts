@@ -9,8 +9,9 @@ const MAX_PHASE_STEPS = 1_000_000;
  * turn (the first of equals) and subtracts the sum of weights from it. In every cycle of Σw/gcd picks each backend comes
  * exactly as often as its weight says, spread as evenly as can be: weights 5, 1, 1 give `a a b a c a a`.
  *
- * When the candidates change, those that stay keep their turns and newcomers begin at zero; the turns are then shifted
- * to sum to zero again, on which the exactness rests. A new isolate begins at a random place of the rotation.
+ * When the candidates change, those that stay keep what they are owed, which is their turn over the sum of weights, and
+ * newcomers are owed nothing; the turns are then shifted to sum to zero again, on which the exactness rests. A new isolate
+ * begins at a random place of the rotation.
  */
 export class RoundRobin implements Picker {
   readonly #candidates: readonly Candidate[];
@@ -26,7 +27,7 @@ export class RoundRobin implements Picker {
   }
 
   static prepare({ candidates, previous, chance }: Preparation<RoundRobin>): RoundRobin {
-    if (previous !== null) return new RoundRobin(candidates, carriedTurns(candidates, previous));
+    if (previous !== null) return new RoundRobin(candidates, previous.#turnsFor(candidates));
     const picker = new RoundRobin(candidates, new Float64Array(candidates.length));
     picker.#advance(chance);
     return picker;
@@ -73,20 +74,23 @@ export class RoundRobin implements Picker {
     for (let pick = 0; pick < picks; pick++) this.pick({ exclude: NOTHING, key: null, chance: 0 });
   }
 
-  /** Turns by backend, for the picker that comes after this one. */
+  /** Turns by backend. */
   turns(): ReadonlyMap<BackendId, number> {
     return new Map(this.#candidates.map(({ id }, index) => [id, this.#turns[index] as number]));
+  }
+
+  /** The turns of the picker that comes after this one. Bare, a turn of 500 out of 1000 would mean 50 cycles out of 10. */
+  #turnsFor(candidates: readonly Candidate[]): Float64Array {
+    const held = this.turns();
+    const sum = candidates.reduce((total, { weight }) => total + weight, 0);
+    const scale = this.#sum === 0 ? 1 : sum / this.#sum;
+    const turns = Float64Array.from(candidates, ({ id }) => (held.get(id) ?? 0) * scale);
+    const surplus = turns.reduce((total, turn) => total + turn, 0) / Math.max(1, turns.length);
+    return surplus === 0 ? turns : turns.map((turn) => turn - surplus);
   }
 }
 
 const NOTHING: ReadonlySet<BackendId> = new Set();
-
-function carriedTurns(candidates: readonly Candidate[], previous: RoundRobin): Float64Array {
-  const held = previous.turns();
-  const turns = Float64Array.from(candidates, ({ id }) => held.get(id) ?? 0);
-  const surplus = turns.reduce((sum, turn) => sum + turn, 0) / Math.max(1, turns.length);
-  return surplus === 0 ? turns : turns.map((turn) => turn - surplus);
-}
 
 function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);

@@ -1,0 +1,184 @@
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { AdminClient } from "../support/admin.ts";
+import { Cluster } from "../support/cluster.ts";
+import { OPERATOR_TOKEN } from "../support/edge.ts";
+
+const start = (variables: Record<string, string> = {}): Promise<Cluster> =>
+  Cluster.start({ bundle: inject("bundle"), backends: ["a", "b"], variables });
+
+it("is closed, and says what to set, while no token is configured", async () => {
+  const { admin } = await start({ OPERATOR_TOKENS: "" });
+  const answer = await admin.send("GET", "/status");
+  expect(answer.status).toBe(503);
+  expect(answer.body.detail).toContain("wrangler secret put OPERATOR_TOKENS");
+});
+
+it("is closed while a token is short enough to guess", async () => {
+  const { admin } = await start({ VIEWER_TOKENS: "short" });
+  expect(await admin.send("GET", "/status")).toMatchObject({ status: 503 });
+});
+
+it("lets operators write, viewers read, several tokens at once, and nobody else in", async () => {
+  const { edge } = await start({
+    OPERATOR_TOKENS: `${OPERATOR_TOKEN} the-next-operator-token`,
+    VIEWER_TOKENS: "a-viewer-token-of-ours",
+  });
+  const as = (token: string): AdminClient => new AdminClient(edge.urls[0], token);
+  const write = ["PUT", "/pools/default", {}] as const;
+  expect((await as(OPERATOR_TOKEN).send(...write)).status).toBe(201);
+  expect((await as("the-next-operator-token").send(...write)).status).toBe(200);
+  expect((await as("a-viewer-token-of-ours").send(...write)).status).toBe(403);
+  expect((await as("a-viewer-token-of-ours").send("GET", "/pools/default")).status).toBe(200);
+  const stranger = await as("some-other-token-of-someone").send("GET", "/pools/default");
+  expect(stranger.status).toBe(401);
+  expect(stranger.headers.get("www-authenticate")).toContain("Bearer");
+  expect((await fetch(`${edge.urls[0]}/_ring/status`)).status).toBe(401);
+});
+
+it("reports the differences a whole-pool PUT made, and none when repeated", async () => {
+  const { admin } = await start();
+  const a = { id: "a", url: "http://127.0.0.1:1001", weight: 1 };
+  const b = { id: "b", url: "http://127.0.0.1:1002", weight: 2 };
+  await admin.do("PUT", "/pools/default", { backends: [a] });
+  const changed = await admin.do("PUT", "/pools/default", {
+    backends: [{ ...a, weight: 5 }, b],
+    drainMs: 1_000,
+  });
+  expect(changed.body).toMatchObject({ version: 2, created: false });
+  expect(changed.body.changes).toEqual(
+    expect.arrayContaining([
+      { path: "drainMs", before: 300_000, after: 1_000 },
+      { path: "backends.a.weight", before: 1, after: 5 },
+      { path: "backends.b", before: null, after: expect.objectContaining({ url: b.url, weight: 2 }) },
+    ]),
+  );
+  const document = (await admin.do("GET", "/pools/default")).body;
+  const again = await admin.do("PUT", "/pools/default", document);
+  expect(again).toMatchObject({ status: 200, etag: '"2"', body: { version: 2, changes: [] } });
+});
+
+it("makes a write under If-Match only at the version it names, and If-None-Match only when nothing is there", async () => {
+  const { admin } = await start();
+  const { etag } = await admin.do("PUT", "/pools/default", {
+    backends: [{ id: "a", url: "http://127.0.0.1:1" }],
+  });
+  const patch = (headers: Record<string, string>): Promise<number> =>
+    admin.send("PATCH", "/pools/default/backends/a", { weight: 3 }, headers).then((answer) => answer.status);
+  expect(await patch({ "if-match": '"99"' })).toBe(412);
+  expect(await patch({ "if-match": "nonsense" })).toBe(422);
+  expect(await patch({ "if-match": etag ?? "" })).toBe(200);
+  expect(await patch({ "if-match": etag ?? "" })).toBe(412);
+  expect((await admin.send("PUT", "/pools/default", {}, { "if-none-match": "*" })).status).toBe(412);
+  expect((await admin.send("PUT", "/routes/r", { pool: "default" }, { "if-none-match": "*" })).status).toBe(
+    201,
+  );
+  expect((await admin.send("DELETE", "/routes/r", undefined, { "if-match": '"99"' })).status).toBe(412);
+  await admin.do("DELETE", "/routes/r");
+  expect((await admin.send("DELETE", "/pools/default", undefined, { "if-match": '"99"' })).status).toBe(412);
+  expect((await admin.send("DELETE", "/pools/default", undefined, { "if-match": "nonsense" })).status).toBe(
+    422,
+  );
+  expect((await admin.do("GET", "/pools")).body.pools).toEqual(["default"]);
+});
+
+describe("bad input", () => {
+  let cluster: Cluster;
+  beforeAll(async () => {
+    cluster = await Cluster.launch({ bundle: inject("bundle"), backends: [] });
+  });
+  afterAll(() => cluster.stop());
+
+  it.each([
+    ["PUT", "/pools/default", { weight: 1 }, "weight"],
+    [
+      "PUT",
+      "/pools/default",
+      { backends: [{ id: "a", url: "http://h", weight: 1_400 }] },
+      "backends.0.weight",
+    ],
+    ["PUT", "/pools/default", { backends: [{ id: "a", url: "ftp://h" }] }, "backends.0.url"],
+    ["PUT", "/pools/default", { backends: [{ id: "a", url: "http://u:p@h" }] }, "backends.0.url"],
+    ["PUT", "/pools/default", { backends: [{ id: "🎪", url: "http://h" }] }, "backends.0.id"],
+    ["PUT", "/pools/default", { backends: [{ id: "a", url: "http://h", via: "RING" }] }, "backends.0.via"],
+    [
+      "PUT",
+      "/pools/default",
+      {
+        backends: [
+          { id: "a", url: "http://h" },
+          { id: "a", url: "http://i" },
+        ],
+      },
+      "backends.1.id",
+    ],
+    ["PUT", "/pools/default", { sync: { refreshMs: 5_000, leaseMs: 6_000 } }, "sync"],
+    ["PUT", "/pools/Not%20A%20Name", {}, "pool"],
+    ["PUT", "/pools/default", "{ not json", "body"],
+    ["PUT", "/pools/default", "[]", ""],
+    ["PUT", "/pools/default/backends/a", { weight: 1 }, "url"],
+    ["PUT", "/routes/r", { pool: "nowhere" }, "pool"],
+    ["PUT", "/routes/r", { pool: "default", path: "/a/../b" }, "path"],
+    ["PUT", "/routes/r", { pool: "default", host: "UPPER.example" }, "host"],
+    ["POST", "/pools/default/backends/a/drain", { forMs: -1 }, "forMs"],
+  ])(
+    "refuses %s %s with %j, naming the field %s, its value and its range",
+    async (method, path, body, field) => {
+      const answer = await cluster.admin.send(method, path, body);
+      expect(answer.status).toBe(422);
+      expect(answer.headers.get("content-type")).toBe("application/problem+json");
+      expect(answer.body.errors[0]).toEqual({ field, value: expect.anything(), range: expect.any(String) });
+    },
+  );
+});
+
+it("refuses a body over the limit before it reads it, and changes nothing", async () => {
+  const { admin } = await start();
+  const answer = await admin.send("PUT", "/pools/default", " ".repeat(1_048_577));
+  expect(answer.status).toBe(413);
+  expect(answer.body.detail).toContain("1048576");
+  expect((await admin.send("GET", "/pools/default")).status).toBe(404);
+});
+
+it("refuses what the platform cannot fetch, unless local use is configured", async () => {
+  const local = await start();
+  const deployed = await start({ ALLOW_PRIVATE_BACKENDS: "false" });
+  const urls = [
+    "http://127.0.0.1:8080",
+    "http://0x7f.1",
+    "https://10.0.0.7",
+    "http://[::1]:80",
+    "http://localhost:3",
+  ];
+  for (const url of urls) {
+    const body = { backends: [{ id: "a", url }] };
+    expect((await local.admin.send("PUT", "/pools/default", body)).status).toBeLessThan(300);
+    expect((await deployed.admin.send("PUT", "/pools/default", body)).body.errors[0].field).toBe(
+      "backends.0.url",
+    );
+  }
+});
+
+it("answers under its prefix on every host, or only on a host of its own", async () => {
+  const everywhere = await start({ ADMIN_PREFIX: "/ops/ring" });
+  const { body } = await everywhere.ask({
+    path: "/ops/ring/status",
+    headers: { authorization: `Bearer ${OPERATOR_TOKEN}` },
+  });
+  expect(JSON.parse(body)).toMatchObject({ pools: [] });
+  const own = await start({ ADMIN_HOST: "admin.example" });
+  const authorized = { path: "/_ring/status", headers: { authorization: `Bearer ${OPERATOR_TOKEN}` } };
+  expect((await own.ask({ ...authorized, host: "admin.example" })).status).toBe(200);
+  expect((await own.ask({ ...authorized, host: "shop.example" })).status).toBe(503);
+  expect((await own.ask({ ...authorized, host: "admin.example", path: "/elsewhere" })).status).toBe(404);
+});
+
+it("refuses routes that would tie, and a pool that a route uses cannot be deleted", async () => {
+  const { admin } = await start();
+  await admin.do("PUT", "/pools/shop", {});
+  await admin.do("PUT", "/routes/one", { path: "/shop", pool: "shop" });
+  expect((await admin.send("PUT", "/routes/two", { path: "/shop/", pool: "shop" })).status).toBe(409);
+  expect((await admin.send("DELETE", "/pools/shop")).status).toBe(409);
+  await admin.do("DELETE", "/routes/one");
+  await admin.do("DELETE", "/pools/shop");
+  expect((await admin.send("GET", "/pools/shop")).status).toBe(404);
+});
