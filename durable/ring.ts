@@ -136,10 +136,15 @@ export class Ring extends DurableBase {
   }
 
   async #setAlarm(): Promise<void> {
-    const deadlineMs = nextDeadlineMs(this.#ring);
     const { storage } = this.state;
-    if (deadlineMs !== null) await storage.setAlarm(deadlineMs);
-    else if ((await storage.getAlarm()) !== null) await storage.deleteAlarm();
+    const deadlineMs = nextDeadlineMs(this.#ring);
+    if (deadlineMs !== null) {
+      await storage.setAlarm(deadlineMs);
+      return;
+    }
+    const isSet = (await storage.getAlarm()) !== null;
+    // Looked at again: while the alarm was read, another command may have begun a drain that needs it.
+    if (isSet && nextDeadlineMs(this.#ring) === null) await storage.deleteAlarm();
   }
 }
 

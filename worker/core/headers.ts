@@ -36,15 +36,22 @@ const NEVER_PASSED = [
   "mf-route-override",
 ] as const;
 
-/** Claims about the client and its connection that only a trusted one may make. */
+/** Claims about the client and its connection that only a trusted one may make; by name, for the same reason. */
 const CLAIMS = [
   "forwarded",
+  "x-forwarded-by",
+  "x-forwarded-email",
   "x-forwarded-for",
+  "x-forwarded-groups",
   "x-forwarded-host",
   "x-forwarded-port",
   "x-forwarded-prefix",
   "x-forwarded-proto",
+  "x-forwarded-protocol",
+  "x-forwarded-scheme",
   "x-forwarded-server",
+  "x-forwarded-ssl",
+  "x-forwarded-user",
   "x-real-ip",
 ] as const;
 

@@ -1,0 +1,173 @@
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import type { Versioned } from "../../durable/model/snapshot.ts";
+import type { SyncReply } from "../../durable/model/sync.ts";
+import { type Acknowledgement, clock, Leased, type Obtained, type Source } from "../../worker/edge/leased.ts";
+
+const WAIT_MS = 2_000;
+const LEASE_MS = 30_000;
+const REFRESH_MS = 5_000;
+const MAX_STALE_MS = 60_000;
+
+/** An object that answers when the test says so. */
+class Ring implements Source<Versioned> {
+  readonly asked: Acknowledgement[] = [];
+  readonly adopted: (Versioned | null)[] = [];
+  #pending: ((reply: SyncReply<Versioned>) => void)[] = [];
+  #failing: ((error: Error) => void)[] = [];
+
+  send(_env: unknown, acknowledgement: Acknowledgement): Promise<SyncReply<Versioned>> {
+    this.asked.push(acknowledgement);
+    return new Promise((resolve, reject) => {
+      this.#pending.push(resolve);
+      this.#failing.push(reject);
+    });
+  }
+
+  adopt(document: Versioned | null): void {
+    this.adopted.push(document);
+  }
+
+  patience(): { readonly waitMs: number; readonly maxStaleMs: number } {
+    return { waitMs: WAIT_MS, maxStaleMs: MAX_STALE_MS };
+  }
+
+  /** Answers the oldest sync with a version, under a lease. */
+  async grant(version: number): Promise<void> {
+    const document = { incarnation: "one", version };
+    this.#failing.shift();
+    this.#pending.shift()?.({
+      kind: "leased",
+      ...document,
+      document,
+      leaseMs: LEASE_MS,
+      nextSyncMs: REFRESH_MS,
+    });
+    await vi.advanceTimersByTimeAsync(0);
+  }
+
+  async fail(): Promise<void> {
+    this.#pending.shift();
+    this.#failing.shift()?.(new Error("unreachable"));
+    await vi.advanceTimersByTimeAsync(0);
+  }
+}
+
+let ring: Ring;
+let leased: Leased<Versioned>;
+const held: Promise<unknown>[] = [];
+
+/** Asks for the document as a request does, and tells what it got once it got it. */
+function obtain(): { readonly got: Obtained<Versioned> | null | "waiting" } {
+  const request: { got: Obtained<Versioned> | null | "waiting" } = { got: "waiting" };
+  const context = { waitUntil: (work: Promise<unknown>) => held.push(work) } as unknown as ExecutionContext;
+  // The stubs of the environment are not looked at: the ring above stands in for what is behind them.
+  const env = {} as Parameters<Leased<Versioned>["obtain"]>[0];
+  void leased.obtain(env, context, clock()).then((obtained) => {
+    request.got = obtained;
+  });
+  return request;
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  vi.spyOn(console, "warn").mockReturnValue();
+  ring = new Ring();
+  leased = new Leased(ring);
+});
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
+
+const pass = (ms: number): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
+
+it("makes every first request wait for one and the same sync", async () => {
+  const requests = [obtain(), obtain(), obtain()];
+  await pass(100);
+  expect(ring.asked).toHaveLength(1);
+  await ring.grant(1);
+  expect(requests.map(({ got }) => got)).toEqual(
+    Array(3).fill({ document: { incarnation: "one", version: 1 }, isDegraded: false }),
+  );
+});
+
+it("gives nothing when the object does not answer the first request within its bounded wait", async () => {
+  const request = obtain();
+  await pass(WAIT_MS - 1);
+  expect(request.got).toBe("waiting");
+  await pass(1);
+  expect(request.got).toBeNull();
+});
+
+it("serves from memory without a call until the refresh is due, then asks behind the request", async () => {
+  obtain();
+  await ring.grant(1);
+  await pass(REFRESH_MS - 1);
+  expect(leased.fresh(clock())).toMatchObject({ version: 1 });
+  expect(ring.asked).toHaveLength(1);
+  await pass(1);
+  expect(leased.fresh(clock())).toBeNull();
+  const request = obtain();
+  await pass(0);
+  expect(request.got).toMatchObject({ document: { version: 1 }, isDegraded: false });
+  expect(ring.asked).toMatchObject([{ haveVersion: 0 }, { haveVersion: 1, seq: 2 }]);
+  await ring.grant(2);
+  expect(leased.fresh(clock())).toMatchObject({ version: 2 });
+  expect(ring.adopted).toHaveLength(2);
+});
+
+it("waits once when its lease is over, then serves what it has and says so, up to a bound", async () => {
+  obtain();
+  await ring.grant(1);
+  await pass(LEASE_MS);
+  const first = obtain();
+  await pass(WAIT_MS - 1);
+  expect(first.got).toBe("waiting");
+  await pass(1);
+  expect(first.got).toMatchObject({ document: { version: 1 }, isDegraded: true });
+  const second = obtain();
+  await pass(0);
+  expect(second.got).toMatchObject({ isDegraded: true });
+  await ring.fail();
+  await pass(MAX_STALE_MS);
+  const last = obtain();
+  await pass(WAIT_MS);
+  expect(last.got).toBeNull();
+});
+
+it("asks a failing object less and less often, and serves meanwhile", async () => {
+  obtain();
+  await ring.grant(1);
+  await pass(LEASE_MS);
+  const calls: number[] = [];
+  for (let second = 0; second < 40; second++) {
+    const before = ring.asked.length;
+    const request = obtain();
+    await pass(0);
+    await ring.fail();
+    expect(request.got).toMatchObject({ isDegraded: true });
+    if (ring.asked.length > before) calls.push(second);
+    await pass(1_000);
+  }
+  const gaps = calls.slice(1).map((second, index) => second - (calls[index] ?? 0));
+  expect(gaps.at(-1)).toBeGreaterThanOrEqual(8);
+  expect(gaps).toEqual(gaps.toSorted((a, b) => a - b));
+});
+
+it("does not hang for ever on a sync that never comes back", async () => {
+  obtain();
+  await pass(6_000);
+  const request = obtain();
+  await pass(0);
+  expect(ring.asked).toHaveLength(2);
+  await ring.grant(1);
+  await ring.grant(2);
+  expect(request.got).toMatchObject({ document: { version: 2 } });
+});
+
+it("holds every sync in waitUntil, or it would end with the request that began it", async () => {
+  const before = held.length;
+  obtain();
+  await pass(0);
+  expect(held).toHaveLength(before + 1);
+});
