@@ -98,7 +98,7 @@ export class Ring extends DurableBase {
         admits: projectAdmits(backend),
         weight: backend.weight,
         drainsUntilMs: openDrainUntilMs(backend),
-        inFlight: this.#ledger.inFlight(backend.id),
+        inFlight: this.#ledger.inFlight(backend.id, nowMs),
         outcomes: this.#counters.outcomes(backend.id),
       })),
       protocols: this.#counters.protocols,
@@ -132,7 +132,14 @@ export class Ring extends DurableBase {
   #adopt(ring: RingState): void {
     this.#ring = ring;
     this.#snapshot = ring.kind === "live" ? projectSnapshot(ring) : null;
+    if (ring.kind === "absent") this.#beginCounting();
     this.#counters.keepBackends(ring.kind === "live" ? ring.backends.map((backend) => backend.id) : []);
+  }
+
+  /** What was counted for a pool that is gone says nothing about one of the same name. */
+  #beginCounting(): void {
+    this.#counters = new Counters();
+    this.#sinceMs = now();
   }
 
   async #setAlarm(): Promise<void> {

@@ -17,6 +17,7 @@ export function migrate(storage: DurableObjectStorage, migrations: readonly Migr
         `stored schema version ${from} is newer than ${migrations.length}, the newest this code knows`,
       );
     }
+    if (from === migrations.length) return;
     for (const step of migrations.slice(from)) step(sql);
     if (row === undefined) sql.exec("INSERT INTO schema_version VALUES (?)", migrations.length);
     else sql.exec("UPDATE schema_version SET version = ?", migrations.length);

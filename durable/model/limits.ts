@@ -12,6 +12,6 @@ export const LIMITS = {
   maxWeight: 1_000,
   /** Longest drain: seven days. */
   maxDrainMs: 7 * 24 * 3_600_000,
-  /** Body of one admin request or one call to an object. */
+  /** Body of one admin request. */
   bodyBytes: 1_048_576,
 } as const;

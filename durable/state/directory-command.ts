@@ -45,7 +45,7 @@ function change(state: DirectoryState, command: DirectoryCommand): Result<Body> 
         ? ok({ pools: state.pools, routes: state.routes.filter((route) => route.id !== command.id) })
         : refuse(noRoute(command.id));
     case "add-pool":
-      if (state.pools.includes(command.name)) return ok(state);
+      if (state.pools.includes(command.name)) return ok({ pools: state.pools, routes: state.routes });
       return state.pools.length < LIMITS.pools
         ? ok({ pools: [...state.pools, command.name], routes: state.routes })
         : refuse(invalid("pools", state.pools.length + 1, `must be a list of at most ${LIMITS.pools}`));

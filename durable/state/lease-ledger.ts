@@ -151,8 +151,7 @@ export class LeaseLedger {
 
   /** How many isolates hold a lease. */
   isolates(nowMs: EpochMs): number {
-    return [...this.#entries.values()].filter((entry) => entry.grants.some((grant) => grant.untilMs > nowMs))
-      .length;
+    return [...this.#entries.values()].filter((entry) => holdsLease(entry, nowMs)).length;
   }
 
   /** How many isolates may still use something older than `version`. */
@@ -162,9 +161,10 @@ export class LeaseLedger {
   }
 
   /** Requests in flight at one backend, as last told by every isolate that holds a lease. */
-  inFlight(backend: BackendId): number {
+  inFlight(backend: BackendId, nowMs: EpochMs): number {
     let sum = 0;
     for (const entry of this.#entries.values()) {
+      if (!holdsLease(entry, nowMs)) continue;
       for (const { id, count } of entry.inFlight) if (id === backend) sum += count;
     }
     return sum;
@@ -184,10 +184,13 @@ export class LeaseLedger {
     if (nowMs - this.#sweptMs < SWEEP_MS) return;
     this.#sweptMs = nowMs;
     for (const [isolate, entry] of this.#entries) {
-      const isOver = entry.grants.every((grant) => grant.untilMs <= nowMs);
-      if (isOver && nowMs - entry.heardMs >= SWEEP_MS) this.#entries.delete(isolate);
+      if (!holdsLease(entry, nowMs) && nowMs - entry.heardMs >= SWEEP_MS) this.#entries.delete(isolate);
     }
   }
+}
+
+function holdsLease(entry: Entry, nowMs: EpochMs): boolean {
+  return entry.grants.some((grant) => grant.untilMs > nowMs);
 }
 
 function olderUntilMs(entry: Entry, version: number): EpochMs | null {
