@@ -11,16 +11,19 @@ const EpochMsSchema = v.pipe(
   v.transform((value): EpochMs => epochMs(value)),
 );
 
+function holdsUser(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { username, password } = new URL(text);
+  return username !== "" || password !== "";
+}
+
 /** Where a backend lives, without trailing slash: `https://a.example:8443/base`. */
 const BackendUrlSchema = v.pipe(
   v.string(URL_RANGE),
   v.maxLength(LIMITS.urlLength, URL_RANGE),
   v.url(URL_RANGE),
   v.check((text) => /^https?:\/\/[^/]/i.test(text), URL_RANGE),
-  v.check(
-    (text) => new URL(text).username === "" && new URL(text).password === "",
-    "must not hold a user or password",
-  ),
+  v.check((text) => !holdsUser(text), "must not hold a user or password"),
   v.check((text) => !/[?#]/.test(text), "must not hold a query or fragment"),
   v.transform((text) => new URL(text).href.replace(/\/+$/, "")),
 );

@@ -26,7 +26,10 @@ export function record<const Entries extends v.ObjectEntries>(
   );
   return {
     ...schema,
-    "~run": (dataset, config) => schema["~run"](withoutList(dataset), config),
+    // `this` is the schema that runs: this one, or one that valibot made of it, such as a partial one.
+    "~run"(dataset, config) {
+      return schema["~run"].call(this, withoutList(dataset), config);
+    },
   };
 }
 

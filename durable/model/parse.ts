@@ -20,7 +20,9 @@ export function parse<const Schema extends v.GenericSchema>(
 }
 
 function describe(issue: v.BaseIssue<unknown>): FieldError {
-  return { field: v.getDotPath(issue) ?? "", value: shown(issue.input), range: issue.message };
+  // Of an unknown field valibot gives the name for input.
+  const value = issue.expected === "never" ? issue.path?.at(-1)?.value : issue.input;
+  return { field: v.getDotPath(issue) ?? "", value: shown(value), range: issue.message };
 }
 
 /** A value as it may be repeated in an answer: nothing long, nothing nested. */

@@ -56,10 +56,9 @@ function change(state: DirectoryState, command: DirectoryCommand): Result<Body> 
 
 function putRoute(state: DirectoryState, id: RouteId, input: RouteInput): Result<Body> {
   const route: Route = { id, ...input };
-  if (route.pool !== DEFAULT_POOL && !state.pools.includes(route.pool)) {
-    return refuse(
-      invalid("pool", route.pool, `must be an existing pool: ${[DEFAULT_POOL, ...state.pools].join(", ")}`),
-    );
+  const pools = new Set([DEFAULT_POOL, ...state.pools]);
+  if (!pools.has(route.pool)) {
+    return refuse(invalid("pool", route.pool, `must be an existing pool: ${[...pools].join(", ")}`));
   }
   const tied = state.routes.find((other) => other.id !== id && isTie(other, route));
   if (tied !== undefined) {

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtemp } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,6 +13,8 @@ const WRANGLER = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
 /** Environment in which wrangler and Miniflare ask nobody anything. */
 export const OFFLINE = {
   WRANGLER_SEND_METRICS: "false",
+  // A wrangler without banner does not ask the registry whether there is a newer one.
+  WRANGLER_HIDE_BANNER: "true",
   CLOUDFLARE_CF_FETCH_ENABLED: "false",
   CI: "true",
 } as const;
@@ -24,9 +26,14 @@ export const OFFLINE = {
  */
 export async function buildBundle(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "ringmaster-bundle-"));
-  await promisify(execFile)(process.execPath, [WRANGLER, "deploy", "--dry-run", "--outdir", folder], {
-    cwd: ROOT,
-    env: { ...process.env, ...OFFLINE },
-  });
+  try {
+    await promisify(execFile)(process.execPath, [WRANGLER, "deploy", "--dry-run", "--outdir", folder], {
+      cwd: ROOT,
+      env: { ...process.env, ...OFFLINE },
+    });
+  } catch (error) {
+    await rm(folder, { recursive: true });
+    throw error;
+  }
   return join(folder, "index.js");
 }

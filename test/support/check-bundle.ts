@@ -12,8 +12,6 @@ const MAX_GZIPPED_BYTES = 120_000;
 /** The platform refuses a worker whose start takes 1 s. Its machines are not this one, so a quarter of that. */
 const MAX_STARTUP_MS = 250;
 
-// A wrangler without banner does not ask the registry whether there is a newer one.
-process.env["WRANGLER_HIDE_BANNER"] = "true";
 const gzippedBytes = await gzippedSize();
 const startupMs = await startup();
 report("bundle, gzipped", gzippedBytes / 1_000, MAX_GZIPPED_BYTES / 1_000, "kB");
@@ -33,18 +31,13 @@ async function gzippedSize(): Promise<number> {
   return size;
 }
 
-/** The part of a V8 CPU profile that is read here. */
+/** What is read here of a V8 CPU profile: when it began and ended, microseconds. */
 interface CpuProfile {
-  readonly nodes: readonly {
-    readonly id: number;
-    readonly callFrame: { readonly functionName: string };
-  }[];
-  readonly samples: readonly number[];
-  /** Microseconds before each sample. */
-  readonly timeDeltas: readonly number[];
+  readonly startTime: number;
+  readonly endTime: number;
 }
 
-/** CPU time of the worker's start in local workerd, milliseconds: all of its profile but the idle part. */
+/** How long the worker's start takes in local workerd, milliseconds. Its profile counts waiting too, so it is never less. */
 async function startup(): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), "ringmaster-startup-"));
   const outfile = join(folder, "startup.cpuprofile");
@@ -53,14 +46,7 @@ async function startup(): Promise<number> {
     cwd: ROOT,
     env: { ...process.env, ...OFFLINE },
   });
-  const { nodes, samples, timeDeltas } = JSON.parse(await readFile(outfile, "utf8")) as CpuProfile;
+  const { startTime, endTime } = JSON.parse(await readFile(outfile, "utf8")) as CpuProfile;
   await rm(folder, { recursive: true });
-  const idle = new Set(
-    nodes.filter(({ callFrame }) => callFrame.functionName === "(idle)").map(({ id }) => id),
-  );
-  const activeUs = timeDeltas.reduce(
-    (sum, delta, index) => (idle.has(samples[index] ?? -1) ? sum : sum + delta),
-    0,
-  );
-  return activeUs / 1_000;
+  return (endTime - startTime) / 1_000;
 }

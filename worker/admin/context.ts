@@ -19,8 +19,13 @@ export async function readBody<const Schema extends GenericSchema>(
   schema: Schema,
 ): Promise<Result<InferOutput<Schema>>> {
   const text = await context.req.text();
+  const body = parseJson(text);
+  return body.ok ? parse(schema, body.value) : body;
+}
+
+function parseJson(text: string): Result<unknown> {
   try {
-    return parse(schema, text.trim() === "" ? {} : JSON.parse(text));
+    return ok(text.trim() === "" ? {} : JSON.parse(text));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     return refuse(invalid("body", text.slice(0, 40), `must be JSON (${reason})`));

@@ -1,0 +1,145 @@
+import { randomBytes } from "node:crypto";
+import { rmSync } from "node:fs";
+import { access, constants, mkdir, mkdtemp } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { AdminClient } from "../support/admin.ts";
+import { buildBundle } from "../support/bundle.ts";
+import { startEdge } from "../support/edge.ts";
+import { guide } from "./guide.ts";
+import { HELP, parseOptions, type StartOptions } from "./options.ts";
+import { SAMPLE_IDS, SPARE_ID, startSample } from "./samples.ts";
+import { setUp } from "./set-up.ts";
+
+/** What has to be undone at the end, latest last. */
+type Undo = (() => Promise<void>)[];
+
+const asked = parseOptions(process.argv.slice(2));
+switch (asked.kind) {
+  case "help":
+    console.log(HELP);
+    break;
+  case "wrong":
+    fail(asked.problem);
+    break;
+  case "start":
+    await run(asked.options);
+    break;
+}
+
+/** Starts everything, says how to use it, and when a signal comes stops everything. */
+async function run(options: StartOptions): Promise<void> {
+  const stop = new AbortController();
+  const undo: Undo = [];
+  stopOnSignals(stop);
+  stopWithNpm(stop);
+  try {
+    await start(options, stop, undo);
+    await aborted(stop.signal);
+  } catch (error) {
+    // What fails after a signal, such as a build that got it too, fails because of it.
+    if (!stop.signal.aborted) fail(error instanceof Error ? error.message : String(error));
+  }
+  for (const step of undo.toReversed()) await step();
+  // Ends what a start that failed half-way may have left.
+  process.exit();
+}
+
+async function start(
+  { backends: own, port, persist }: StartOptions,
+  stop: AbortController,
+  undo: Undo,
+): Promise<void> {
+  await assertFree(port);
+  if (persist !== null) await assertWritable(persist);
+  const folder = await makeFolder();
+  const bundle = await buildBundle();
+  stop.signal.throwIfAborted();
+  const samples = await Promise.all((own.length > 0 ? [] : SAMPLE_IDS).map(startSample));
+  const spare = await startSample(SPARE_ID);
+  undo.push(...[...samples, spare].map((sample) => () => sample.stop()));
+  const token = randomBytes(18).toString("base64url");
+  const edge = await startEdge({
+    bundle,
+    port,
+    persist: persist ?? join(folder, "state"),
+    // wrangler.toml says where the admin API is at the edge; here it is where the printed commands look for it.
+    variables: { OPERATOR_TOKENS: token, ADMIN_PREFIX: "/_ring", ADMIN_HOST: "" },
+  });
+  undo.push(() => edge.stop());
+  stopOnSignals(stop);
+  const backends = [...own, ...samples.map(({ id, url }) => ({ id, url, weight: null }))];
+  const [url] = edge.urls;
+  const pool = await setUp(new AdminClient(url, token), backends, spare.url);
+  const tried = own[0]?.id ?? SAMPLE_IDS[0];
+  const readyMs = performance.now();
+  console.log(guide({ url, token, pool, tried, spareUrl: spare.url, persist, readyMs }));
+}
+
+/** Takes the signals over, also from Miniflare, whose handlers would exit before anything of ours is undone. */
+function stopOnSignals(stop: AbortController): void {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+    process.removeAllListeners(signal);
+    process.once(signal, () => stop.abort());
+  }
+}
+
+/** npm gives SIGTERM to its shell, which ends without passing it on; so under npm the end of the shell is a signal too. */
+function stopWithNpm(stop: AbortController): void {
+  if (process.env["npm_lifecycle_event"] !== "start") return;
+  const shell = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid !== shell) stop.abort();
+  }, 200);
+  watch.unref();
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve());
+  });
+}
+
+/** Makes a folder for all that is temporary in this process and its children. It goes when the process does. */
+async function makeFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "ringmaster-"));
+  process.env["TMPDIR"] = folder;
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+  return folder;
+}
+
+/** @throws Error when the port cannot be had: said now, and not after a build. */
+async function assertFree(port: number): Promise<void> {
+  const server = createServer();
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(port, "127.0.0.1", resolve);
+    });
+  } catch (cause) {
+    const isForbidden = cause instanceof Error && "code" in cause && cause.code === "EACCES";
+    const why = isForbidden ? "may not be opened by this user" : "is taken";
+    throw new Error(`--port ${port} ${why}; choose another one, 0…65535 (0: any free one)`, { cause });
+  }
+  await new Promise((resolve) => {
+    server.close(resolve);
+  });
+}
+
+/** @throws Error when nothing can be kept in the folder. */
+async function assertWritable(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+    await access(folder, constants.W_OK);
+  } catch (cause) {
+    throw new Error(`--persist ${JSON.stringify(folder)} must be a folder that can be written to`, { cause });
+  }
+}
+
+/** One line on standard error, and an exit code that says so. */
+function fail(problem: string): void {
+  console.error(`npm start: ${problem.split("\n", 1).join()}`);
+  process.exitCode = 1;
+}
