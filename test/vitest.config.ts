@@ -8,7 +8,9 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "core", root: ".", include: ["test/core/**/*.test.ts"] } },
+      {
+        test: { name: "core", root: ".", include: ["test/core/**/*.test.ts", "test/contract/**/*.test.ts"] },
+      },
       {
         plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
         test: { name: "workerd", root: ".", include: ["test/workerd/**/*.test.ts"] },

@@ -1,3 +1,4 @@
+import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { parseTarget } from "../../worker/core/target.ts";
 
@@ -9,4 +10,89 @@ it("cuts a URL into its parts", () => {
     path: "/a/b",
     query: "?x=1",
   });
+});
+
+it.each([
+  ["http://h", "/", ""],
+  ["http://h/", "/", ""],
+  ["http://h?x=/a", "/", "?x=/a"],
+  ["http://h#/a?x", "/", ""],
+  ["http://h/a#b", "/a", ""],
+  ["http://h/a?", "/a", "?"],
+  ["http://h/a?b#c?d", "/a", "?b"],
+  ["http://h/a#b?c", "/a", ""],
+  ["http://h/a?b?c/d", "/a", "?b?c/d"],
+  ["http://h//a//", "//a//", ""],
+  ["http://h/a%2Fb", "/a%2Fb", ""],
+])("finds path and query of %s", (url, path, query) => {
+  expect(parseTarget(url)).toMatchObject({ path, query });
+});
+
+it.each([
+  ["http://h:80", "h", "h:80"],
+  ["http://[2001:DB8::1]/a", "[2001:db8::1]", "[2001:DB8::1]"],
+  ["http://[2001:db8::1]:8080/a", "[2001:db8::1]", "[2001:db8::1]:8080"],
+  ["http://127.0.0.1:8080?x=:", "127.0.0.1", "127.0.0.1:8080"],
+])("finds the host of %s", (url, hostname, host) => {
+  expect(parseTarget(url)).toMatchObject({ scheme: "http", hostname, host });
+});
+
+it.each([
+  ["/a/./b", "/a/b"],
+  ["/a/../b", "/b"],
+  ["/../../a", "/a"],
+  ["/a/..", "/"],
+  ["/a/b/.", "/a/b/"],
+  ["/a/%2e/b", "/a/b"],
+  ["/a/%2E%2e/b", "/b"],
+  ["/a/.%2e/b", "/b"],
+  ["/a/%2E.?x", "/"],
+  ["/a/%2e%2e#x", "/"],
+  ["\\a\\..\\b", "/b"],
+  ["/a\\..\\b", "/b"],
+])("resolves %s to %s, as URL parsers do", (written, path) => {
+  expect(parseTarget(`https://h${written}`).path).toBe(path);
+});
+
+it.each(["/a/...", "/a/..b", "/.well-known/x", "/a./b", "/a/%2e%2eb", "/a.%2e/b"])(
+  "leaves %s alone, which only looks like a dot segment",
+  (path) => {
+    expect(parseTarget(`https://h${path}`).path).toBe(path);
+  },
+);
+
+it("cuts what a URL parser has written as that parser cuts it", () => {
+  const url = fc.webUrl({
+    validSchemes: ["http", "https"],
+    withFragments: true,
+    withQueryParameters: true,
+    authoritySettings: { withIPv4: true, withIPv6: true, withPort: true },
+  });
+  fc.assert(
+    fc.property(url, (text) => {
+      const parsed = new URL(text);
+      // A `?` with nothing behind it is no query to a URL parser. Here it stays, as the client wrote it.
+      expect(parseTarget(parsed.href.replace(/^([^?#]*)\?(?=#|$)/, "$1"))).toEqual({
+        scheme: parsed.protocol.slice(0, -1),
+        hostname: parsed.hostname,
+        host: parsed.host,
+        path: parsed.pathname,
+        query: parsed.search,
+      });
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+it("never leaves a dot segment in a path, however it is written", () => {
+  const segment = fc.constantFrom(".", "..", "%2e", "%2E.", ".%2e", "%2e%2E", "a", "", "...");
+  const border = fc.constantFrom("/", "\\");
+  fc.assert(
+    fc.property(fc.array(fc.tuple(border, segment), { minLength: 1, maxLength: 6 }), (parts) => {
+      const { path } = parseTarget(`https://h${parts.flat().join("")}`);
+      expect(path).toBe(new URL(`https://h${parts.flat().join("")}`).pathname);
+      expect(path).not.toMatch(/\\|\/(?:\.|%2e){1,2}(?:\/|$)/i);
+    }),
+    { numRuns: 1_000 },
+  );
 });

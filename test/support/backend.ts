@@ -34,7 +34,7 @@ export async function startBackend(
 }
 
 /** Answers every request with who served it and what arrived. */
-export function sayWho(id: string): (request: IncomingMessage, response: ServerResponse) => void {
+function sayWho(id: string): (request: IncomingMessage, response: ServerResponse) => void {
   return (request, response) => {
     request.resume();
     response.setHeader("content-type", "application/json");

@@ -105,10 +105,7 @@ export class Cluster {
   }
 
   /** Which backend each connection gets, asked 32 at a time. */
-  async placements(
-    connections: readonly string[],
-    ask: Ask = {},
-  ): Promise<ReadonlyMap<string, string | null>> {
+  async placements(asking: readonly string[], ask: Ask = {}): Promise<ReadonlyMap<string, string | null>> {
     const placed = new Map<string, string | null>();
     const queue = [...asking];
     const work = async (): Promise<void> => {

@@ -3,13 +3,16 @@ import type { Outcome } from "../../durable/model/outcome.ts";
 /** Statuses the platform answers with when it could not reach a backend, or got nothing from it that makes sense. */
 const UNREACHABLE = new Set([520, 521, 522, 523, 525, 526, 527, 530]);
 
+/** Above it there are no statuses (RFC 9110 §15), and no response can be made with one. */
+const HIGHEST_STATUS = 599;
+
 /** The platform waited for a backend in vain. */
 const PLATFORM_TIMEOUT = 524;
 
 /** What became of an attempt that brought a response with this status. */
 export function classifyStatus(status: number): Outcome {
   if (status < 500) return "answered";
-  if (UNREACHABLE.has(status)) return "unreachable";
+  if (UNREACHABLE.has(status) || status > HIGHEST_STATUS) return "unreachable";
   return status === PLATFORM_TIMEOUT ? "timed_out" : "server_error";
 }
 

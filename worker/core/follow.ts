@@ -12,5 +12,5 @@ export function mustFollow(headers: Headers, admits: Admits): boolean {
   if (admits !== "new") return true;
   const length = headers.get("content-length");
   if (length !== null) return Number(length) > LONG_BODY_BYTES;
-  return headers.get("content-type")?.startsWith("text/event-stream") ?? false;
+  return headers.get("content-type")?.toLowerCase().startsWith("text/event-stream") ?? false;
 }

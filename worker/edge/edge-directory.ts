@@ -6,8 +6,8 @@ import { type Acknowledgement, DEFAULT_PATIENCE, Leased, type Source } from "./l
 import { callObject, DIRECTORY_NAME } from "./ring-client.ts";
 
 /** The directory in this isolate: its leased routing table, and the index made of it. */
-export class EdgeDirectory implements Source<RoutingTable> {
-  readonly leased: Leased<RoutingTable> = new Leased(this);
+export class EdgeDirectory implements Source<RoutingTable, Env> {
+  readonly leased: Leased<RoutingTable, Env> = new Leased(this);
   readonly #isolate: string;
   #index: RouteIndex | null = null;
 

@@ -8,8 +8,8 @@ import { type Acknowledgement, DEFAULT_PATIENCE, Leased, type Source } from "./l
 import { callObject } from "./ring-client.ts";
 
 /** One pool in this isolate: its leased snapshot, the view made of it, and what is to be reported. */
-export class EdgePool implements Source<Snapshot> {
-  readonly leased: Leased<Snapshot> = new Leased(this);
+export class EdgePool implements Source<Snapshot, Env> {
+  readonly leased: Leased<Snapshot, Env> = new Leased(this);
   readonly tally = new Tally();
   readonly #name: PoolName;
   readonly #isolate: string;

@@ -3,7 +3,6 @@ import type { Versioned } from "../../durable/model/snapshot.ts";
 import type { SyncReply, SyncRequest } from "../../durable/model/sync.ts";
 import { after, type EpochMs, epochMs } from "../../durable/model/time.ts";
 import { decideUse, type Held, install, mayServeStale } from "../core/lease.ts";
-import type { Env } from "../env.ts";
 
 /** A sync that takes longer is given up, and one that hangs is not waited for by anybody else, milliseconds. */
 const MAX_FLIGHT_MS = 5_000;
@@ -19,9 +18,9 @@ export interface Obtained<Document> {
 }
 
 /** Where a leased document comes from, and who is told when it changes. */
-export interface Source<Document extends Versioned> {
+export interface Source<Document extends Versioned, Bindings> {
   /** Sends a sync. Rejects when the object cannot be reached. */
-  send(env: Env, acknowledgement: Acknowledgement): Promise<SyncReply<Document>>;
+  send(env: Bindings, acknowledgement: Acknowledgement): Promise<SyncReply<Document>>;
   /** A newer document was installed, or the object says there is none (null). */
   adopt(document: Document | null): void;
   /** How long a request may wait for the object, and how long a document may serve past its lease. */
@@ -30,6 +29,11 @@ export interface Source<Document extends Versioned> {
 
 /** The part of a sync that speaks of the document held. */
 export type Acknowledgement = Pick<SyncRequest, "seq" | "incarnation" | "haveVersion">;
+
+/** The part of a request's context that is needed here: it keeps work going after the answer. */
+interface Context {
+  waitUntil(work: Promise<unknown>): void;
+}
 
 interface Flight {
   readonly startedMs: EpochMs;
@@ -42,15 +46,15 @@ interface Flight {
 export const DEFAULT_PATIENCE = DEFAULT_POOL_CONFIG.sync;
 
 /** A document that this isolate holds under a lease, and keeps up to date behind its requests. */
-export class Leased<Document extends Versioned> {
-  readonly #source: Source<Document>;
+export class Leased<Document extends Versioned, Bindings> {
+  readonly #source: Source<Document, Bindings>;
   #held: Held<Document> | null = null;
   #flight: Flight | null = null;
   #seq = 0;
   #failures = 0;
   #quietUntilMs: EpochMs = epochMs(0);
 
-  constructor(source: Source<Document>) {
+  constructor(source: Source<Document, Bindings>) {
     this.#source = source;
   }
 
@@ -64,7 +68,7 @@ export class Leased<Document extends Versioned> {
    * The document, asking its object as needed: behind the request while the lease lasts, before it when there is no
    * lease. Null when there is nothing to serve from.
    */
-  async obtain(env: Env, context: ExecutionContext, nowMs: EpochMs): Promise<Obtained<Document> | null> {
+  async obtain(env: Bindings, context: Context, nowMs: EpochMs): Promise<Obtained<Document> | null> {
     const use = decideUse(this.#held, nowMs);
     if (use === "due" && nowMs >= this.#quietUntilMs) this.#takeOff(env, context, nowMs);
     if (use === "expired" || use === "missing") await this.#ask(env, context, nowMs);
@@ -80,7 +84,7 @@ export class Leased<Document extends Versioned> {
   }
 
   /** Waits for the object, once and not for long. */
-  async #ask(env: Env, context: ExecutionContext, nowMs: EpochMs): Promise<void> {
+  async #ask(env: Bindings, context: Context, nowMs: EpochMs): Promise<void> {
     if (nowMs < this.#quietUntilMs) return;
     const flight = this.#takeOff(env, context, nowMs);
     if (flight.isSlow && this.#held !== null) return;
@@ -90,7 +94,7 @@ export class Leased<Document extends Versioned> {
   }
 
   /** Starts a sync unless one is on its way. It is held by `waitUntil`, or it would hang with the request that began it. */
-  #takeOff(env: Env, context: ExecutionContext, nowMs: EpochMs): Flight {
+  #takeOff(env: Bindings, context: Context, nowMs: EpochMs): Flight {
     if (this.#flight !== null && nowMs - this.#flight.startedMs < MAX_FLIGHT_MS) return this.#flight;
     const flight: Flight = { startedMs: nowMs, isSlow: false, done: this.#sync(env) };
     this.#flight = flight;
@@ -102,7 +106,7 @@ export class Leased<Document extends Versioned> {
     return flight;
   }
 
-  async #sync(env: Env): Promise<void> {
+  async #sync(env: Bindings): Promise<void> {
     const seq = ++this.#seq;
     const sentMs = clock();
     const held = this.#held?.document;
@@ -151,12 +155,12 @@ export function clock(): EpochMs {
   return epochMs(Date.now());
 }
 
-async function landsWithin(waitMs: number, flight: Promise<void>): Promise<boolean> {
-  let timer: ReturnType<typeof setTimeout> | null = null;
-  const waited = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), waitMs);
+function landsWithin(waitMs: number, flight: Promise<void>): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(false), waitMs);
+    void flight.then(() => {
+      clearTimeout(timer);
+      resolve(true);
+    });
   });
-  const hasLanded = await Promise.race([flight.then(() => true), waited]);
-  clearTimeout(timer);
-  return hasLanded;
 }

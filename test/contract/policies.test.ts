@@ -1,0 +1,4 @@
+import { PolicySchema } from "../../durable/model/pool.ts";
+import { describePolicy } from "./policy.ts";
+
+for (const name of PolicySchema.options) describePolicy(name);

@@ -1,0 +1,122 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { BackendId } from "../../durable/model/names.ts";
+import type { PolicyName } from "../../durable/model/pool.ts";
+import { createKeyedHash } from "../../worker/core/keyed-hash.ts";
+import { preparePicker } from "../../worker/core/policies/by-name.ts";
+import type { Candidate, PickContext, Picker } from "../../worker/core/policies/policy.ts";
+import { backendId, candidates } from "../core/support/build.ts";
+
+const hash = createKeyedHash("000102030405060708090a0b0c0d0e0f");
+const NOTHING: ReadonlySet<BackendId> = new Set();
+
+const CANDIDATES: fc.Arbitrary<readonly Candidate[]> = fc
+  .array(fc.integer({ min: 1, max: 1_000 }), { maxLength: 9 })
+  .map((weights) => weights.map((weight, index) => ({ id: backendId(`b${index}`), weight })));
+const CHANCE = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+
+/** What a pick is given. Some of what it excludes is no candidate. */
+const CONTEXT: fc.Arbitrary<PickContext> = fc.record({
+  exclude: fc
+    .subarray(["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8", "gone"].map(backendId))
+    .map((ids) => new Set(ids)),
+  key: fc.option(fc.string().map((text) => hash(text))),
+  chance: CHANCE,
+});
+const CONTEXTS = fc.array(CONTEXT, { maxLength: 30 });
+
+const PICKS = 20_000;
+
+/** The golden ratio: its multiples, less their whole parts, fill 0…1 evenly and in no plain order. */
+const GOLDEN = 0.618_033_988_749_895;
+
+/** The request of a connection of that number. */
+function request(index: number, isKeyed = true): PickContext {
+  const key = isKeyed ? hash(`connection ${index}`) : null;
+  return { exclude: NOTHING, key, chance: (index * GOLDEN) % 1 };
+}
+
+/** What every policy keeps, under the name by which a pool asks for it. */
+export function describePolicy(name: PolicyName): void {
+  function prepare(among: readonly Candidate[], chance = 0, previous: Picker | null = null): Picker {
+    return preparePicker(name, { candidates: among, previous, hash, chance });
+  }
+
+  describe(`the policy ${name}`, () => {
+    it("picks a candidate that is not excluded, and none only when all are", () => {
+      fc.assert(
+        fc.property(CANDIDATES, CHANCE, CONTEXTS, (among, chance, contexts) => {
+          const picker = prepare(among, chance);
+          for (const context of contexts) {
+            const left = among.map(({ id }) => id).filter((id) => !context.exclude.has(id));
+            expect(left.length === 0 ? [null] : left).toContain(picker.pick(context));
+          }
+        }),
+      );
+    });
+
+    it("depends on nothing but its arguments and counters", () => {
+      fc.assert(
+        fc.property(CANDIDATES, CHANCE, CONTEXTS, (among, chance, contexts) => {
+          const [one, other] = [prepare(among, chance), prepare(among, chance)];
+          expect(contexts.map((context) => one.pick(context))).toEqual(
+            contexts.map((context) => other.pick(context)),
+          );
+        }),
+      );
+    });
+
+    it("picks for others as if a retry had not been", () => {
+      fc.assert(
+        fc.property(CANDIDATES, CHANCE, CONTEXTS, (among, chance, contexts) => {
+          const [one, other] = [prepare(among, chance), prepare(among, chance)];
+          for (const context of contexts) {
+            const { exclude } = context;
+            other.pick({ ...context, exclude: new Set([...exclude, backendId("tried")]) });
+            const free = { ...context, exclude: NOTHING };
+            expect(other.pick(free)).toBe(one.pick(free));
+          }
+        }),
+      );
+    });
+
+    it("goes on as if nothing had happened when a snapshot brings the same candidates", () => {
+      fc.assert(
+        fc.property(CANDIDATES, CHANCE, CHANCE, CONTEXTS, (among, chance, laterChance, contexts) => {
+          const one = prepare(among, chance);
+          const before = prepare(among, chance);
+          for (const context of contexts) expect(before.pick(context)).toBe(one.pick(context));
+          const after = prepare([...among], laterChance, before);
+          for (const context of contexts) expect(after.pick(context)).toBe(one.pick(context));
+        }),
+      );
+    });
+
+    it("takes the place of any other policy", () => {
+      const previous: Picker = { pick: () => null };
+      expect(prepare(candidates({ a: 1 }), 0, previous).pick(request(0))).toBe("a");
+    });
+
+    it.each([
+      { a: 5, b: 1, c: 1 },
+      { a: 1_000, b: 1 },
+      { a: 3 },
+      { a: 1, b: 1, c: 1, d: 1, e: 1, f: 1, g: 1 },
+    ])("gives %j its shares, within four standard deviations of independent draws", (weights) => {
+      for (const keyed of [true, false]) {
+        const picker = prepare(candidates(weights), 0.3);
+        const counts = new Map<string | null, number>();
+        for (let index = 0; index < PICKS; index++) {
+          const picked = picker.pick(request(index, keyed));
+          counts.set(picked, (counts.get(picked) ?? 0) + 1);
+        }
+        const sum = Object.values(weights).reduce((total, weight) => total + weight, 0);
+        for (const [id, weight] of Object.entries(weights)) {
+          const share = weight / sum;
+          const bound = 4 * Math.sqrt(PICKS * share * (1 - share)) + 1;
+          expect(Math.abs((counts.get(id) ?? 0) - PICKS * share)).toBeLessThan(bound);
+        }
+      }
+    });
+  });
+}

@@ -1,0 +1,243 @@
+import * as fc from "fast-check";
+import { expect, it } from "vitest";
+import type { Admits, Snapshot } from "../../durable/model/snapshot.ts";
+import { after } from "../../durable/model/time.ts";
+import { type Choosing, PoolView } from "../../worker/core/pool-view.ts";
+import type { SubChannel } from "../../worker/core/sub-channel.ts";
+import { backendId, NOON, snapshot } from "./support/build.ts";
+
+const BY_CONNECTION = [{ by: "connection" }] as const;
+const FREE: Choosing = { policy: "round_robin", affinity: [], connection: null, nowMs: NOON, chance: 0 };
+
+/** A request of this connection, where connections are bound. */
+function bound(connection: string, nowMs = NOON): Choosing {
+  return { ...FREE, affinity: BY_CONNECTION, connection, nowMs };
+}
+
+/** Chooses and ends the attempt at once. */
+function choose(view: PoolView, choosing: Choosing): string | null {
+  const channel = view.choose(choosing);
+  channel?.end();
+  return channel?.id ?? null;
+}
+
+const CONNECTIONS = Array.from({ length: 200 }, (_, index) => `tls ${index}`);
+
+/** Where every connection is led. */
+function placed(view: PoolView, connections: readonly string[] = CONNECTIONS): readonly (string | null)[] {
+  return connections.map((connection) => choose(view, bound(connection)));
+}
+
+function admitsAll(admits: Admits, ...ids: readonly string[]): Readonly<Record<string, Admits>> {
+  return Object.fromEntries(ids.map((id) => [id, admits]));
+}
+
+it("leads free requests by the policy's turns", () => {
+  const view = new PoolView(snapshot({ a: 2, b: 1 }), 0);
+  expect([1, 2, 3, 4, 5, 6].map(() => choose(view, FREE)).join("")).toBe("abaaba");
+});
+
+it("leads every request of a connection to one backend", () => {
+  const view = new PoolView(snapshot({ a: 1, b: 1, c: 1 }), 0);
+  const first = placed(view);
+  expect(new Set(first).size).toBe(3);
+  expect(placed(view)).toEqual(first);
+});
+
+it("leads a connection to the same backend in every isolate", () => {
+  const told = snapshot({ a: 1, b: 2, c: 1 });
+  expect(placed(new PoolView(told, 0.1))).toEqual(placed(new PoolView(told, 0.9)));
+});
+
+it("leads requests freely that nothing names, also where connections are bound", () => {
+  const view = new PoolView(snapshot({ a: 1, b: 1 }), 0);
+  const nameless = { ...FREE, affinity: BY_CONNECTION };
+  expect([1, 2, 3, 4].map(() => choose(view, nameless)).join("")).toBe("abab");
+});
+
+/** A request of this connection, where the policy hashes and nothing is bound. */
+function hashed(connection: string): Choosing {
+  return { ...FREE, policy: "rendezvous", connection };
+}
+
+it("leads a connection by consistent hashing where the policy says so, and remembers nothing", () => {
+  const view = new PoolView(snapshot({ a: 1, b: 1, c: 1 }), 0);
+  const before = CONNECTIONS.map((connection) => choose(view, hashed(connection)));
+  expect(before).toEqual(placed(new PoolView(snapshot({ a: 1, b: 1, c: 1 }), 0)));
+  view.adopt(snapshot({ a: 1, b: 1, c: 1, d: 1 }), 0);
+  const later = CONNECTIONS.map((connection) => choose(view, hashed(connection)));
+  expect(later).toEqual(placed(new PoolView(snapshot({ a: 1, b: 1, c: 1, d: 1 }), 0)));
+});
+
+/** The same backends in another order, all of them somewhere else. */
+const MOVED = snapshot(
+  {},
+  {
+    backends: ["c", "b", "a"].map((id) => ({
+      id: backendId(id),
+      url: "https://moved.example",
+      weight: 1,
+      via: null,
+      admits: "new",
+    })),
+  },
+);
+
+it.each<[string, Snapshot]>([
+  ["a backend is added", snapshot({ a: 1, b: 1, c: 1, d: 5 })],
+  ["weights change", snapshot({ a: 100, b: 1, c: 7 })],
+  ["a backend drains", snapshot({ a: "sticky", b: 1, c: 1 })],
+  ["all drain", snapshot(admitsAll("sticky", "a", "b", "c"))],
+  ["addresses change", MOVED],
+  [
+    "another pool of that name is made",
+    snapshot({ a: 1, b: 1, c: 1 }, { secret: "f".repeat(32), incarnation: "next" }),
+  ],
+])("keeps every connection where it is when %s", (_, next) => {
+  const view = new PoolView(snapshot({ a: 1, b: 1, c: 1 }), 0);
+  const before = placed(view);
+  view.adopt(next, 0);
+  expect(placed(view)).toEqual(before);
+});
+
+it.each<[string, Snapshot]>([
+  ["is removed", snapshot({ a: 1, c: 1 })],
+  ["admits nothing", snapshot({ a: 1, b: "none", c: 1 })],
+])("moves only the connections of a backend that %s, and moves them once", (_, next) => {
+  const view = new PoolView(snapshot({ a: 1, b: 1, c: 1 }), 0);
+  const before = placed(view);
+  view.adopt(next, 0);
+  const moved = placed(view);
+  expect(moved.map((to, index) => (before[index] === "b" ? "b" : to))).toEqual(before);
+  expect(moved).not.toContain("b");
+  view.adopt(snapshot({ a: 1, b: 1, c: 1 }), 0);
+  expect(placed(view)).toEqual(moved);
+});
+
+it("leads no new connection to a backend that drains or weighs nothing, and no free request", () => {
+  const view = new PoolView(snapshot({ a: "sticky", b: 1 }), 0);
+  expect(new Set(placed(view))).toEqual(new Set(["b"]));
+  expect(new Set([1, 2, 3].map(() => choose(view, FREE)))).toEqual(new Set(["b"]));
+});
+
+it("chooses nothing where none admits it, and counts nothing in flight", () => {
+  const view = new PoolView(snapshot({ a: "sticky", b: "none" }), 0);
+  expect(view.choose(FREE)).toBeNull();
+  expect(view.choose(bound("tls 1"))).toBeNull();
+  expect(view.channels().map(({ inFlight }) => inFlight)).toEqual([0, 0]);
+  expect(new PoolView(snapshot({}), 0).choose(bound("tls 1"))).toBeNull();
+});
+
+it("places a connection anew that was unused for too long or forgotten among too many", () => {
+  const config = { ...snapshot({}).config, connections: { maxEntries: 2, idleMs: 1_000 } };
+  const view = new PoolView(snapshot({ a: 1 }, { config }), 0);
+  for (const connection of ["tls 0", "tls 1", "tls 2"]) expect(choose(view, bound(connection))).toBe("a");
+  view.adopt(snapshot({ a: "sticky", b: 1 }, { config }), 0);
+  expect(choose(view, bound("tls 2"))).toBe("a");
+  expect(choose(view, bound("tls 1"))).toBe("a");
+  expect(choose(view, bound("tls 0"))).toBe("b");
+  expect(choose(view, bound("tls 1", after(NOON, 1_001)))).toBe("b");
+});
+
+it("forgets at once what a new snapshot leaves no room for", () => {
+  const { config } = snapshot({});
+  const view = new PoolView(snapshot({ a: 1 }, { config }), 0);
+  for (const connection of ["tls 0", "tls 1"]) choose(view, bound(connection));
+  const tight = { ...config, connections: { maxEntries: 1, idleMs: 1_000 } };
+  view.adopt(snapshot({ a: "sticky", b: 1 }, { config: tight }), 0);
+  expect(choose(view, bound("tls 1"))).toBe("a");
+  expect(choose(view, bound("tls 0"))).toBe("b");
+});
+
+it("places new connections under the secret of a pool that was made again, as a new isolate does", () => {
+  const next = snapshot({ a: 1, b: 1, c: 1 }, { secret: "f".repeat(32), incarnation: "next" });
+  const view = new PoolView(snapshot({ a: 1, b: 1, c: 1 }), 0);
+  choose(view, bound("tls before"));
+  view.adopt(next, 0);
+  expect(placed(view)).toEqual(placed(new PoolView(next, 0)));
+});
+
+it("raises what is in flight in the same step, and lowers it when the attempt ends", () => {
+  const view = new PoolView(snapshot({ a: 1 }), 0);
+  const first = view.choose(FREE);
+  const second = view.choose(bound("tls 1"));
+  expect(second).toBe(first);
+  expect(first?.inFlight).toBe(2);
+  first?.end();
+  expect(second?.inFlight).toBe(1);
+});
+
+it("keeps a backend's record through changes of its weight and address", () => {
+  const view = new PoolView(snapshot({ a: 1 }), 0);
+  const channel = view.choose(FREE);
+  view.adopt(snapshot({ b: 1, a: 7 }), 0);
+  const [b, a] = view.channels();
+  expect(a).toBe(channel);
+  expect(a).toMatchObject({ inFlight: 1, backend: { weight: 7 } });
+  expect(b).toMatchObject({ inFlight: 0 });
+});
+
+it("reports of a removed backend until nothing is open there and nothing is left to report", () => {
+  const view = new PoolView(snapshot({ a: 1 }), 0);
+  const channel = view.choose(FREE) as SubChannel;
+  view.adopt(snapshot({ b: 1 }), 0);
+  expect(view.channels().map(({ id }) => id)).toEqual(["b", "a"]);
+  channel.count("answered");
+  channel.end();
+  view.adopt(snapshot({ b: 1, c: 1 }), 0);
+  expect(view.channels().map(({ id }) => id)).toEqual(["b", "c", "a"]);
+  expect(channel.takeOutcomes()).toMatchObject({ answered: 1 });
+  expect(view.channels().map(({ id }) => id)).toEqual(["b", "c"]);
+});
+
+it("goes on with the record of a backend that comes back while something is open there", () => {
+  const view = new PoolView(snapshot({ a: 1 }), 0);
+  const channel = view.choose(FREE);
+  view.adopt(snapshot({ b: 1 }), 0);
+  view.adopt(snapshot({ a: 1, b: 1 }), 0);
+  expect(view.channels()).toHaveLength(2);
+  expect(view.channels()[0]).toBe(channel);
+});
+
+it("goes on with its turns when a snapshot is replaced", () => {
+  const view = new PoolView(snapshot({ a: 1, b: 1, c: 1 }), 0);
+  expect([choose(view, FREE), choose(view, FREE)]).toEqual(["a", "b"]);
+  view.adopt(snapshot({ a: 1, b: 1, c: 1 }, { version: 2 }), 0.99);
+  expect(choose(view, FREE)).toBe("c");
+});
+
+it("begins its turns at another place in another isolate", () => {
+  const first = [0, 0.4, 0.8].map((chance) =>
+    choose(new PoolView(snapshot({ a: 1, b: 1, c: 1 }), 0), { ...FREE, chance }),
+  );
+  expect(first).toEqual(["a", "b", "c"]);
+});
+
+const ADMITS = fc.oneof(fc.integer({ min: 1, max: 5 }), fc.constantFrom<Admits>("sticky", "none"));
+const SNAPSHOT = fc.dictionary(fc.constantFrom("a", "b", "c", "d"), ADMITS).map((told) => snapshot(told));
+
+// The promise that sessions stay, over random histories: a connection moves only when its backend is gone or admits nothing.
+it("moves a connection only away from a backend that is gone or admits nothing, in any history", () => {
+  fc.assert(
+    fc.property(SNAPSHOT, fc.array(SNAPSHOT, { maxLength: 10 }), (first, more) => {
+      const view = new PoolView(first, 0);
+      let before = placed(view, CONNECTIONS.slice(0, 20));
+      for (const next of more) {
+        view.adopt(next, 0);
+        const admits = new Map<string | null, Admits>(
+          next.backends.map((backend) => [backend.id, backend.admits]),
+        );
+        const isOpen = next.backends.some((backend) => backend.admits === "new");
+        const now = placed(view, CONNECTIONS.slice(0, 20));
+        now.forEach((to, index) => {
+          const from = before[index] ?? null;
+          const stays = (admits.get(from) ?? "none") !== "none";
+          expect(stays ? to : null).toBe(stays ? from : null);
+          expect(stays || (isOpen ? admits.get(to) === "new" : to === null)).toBe(true);
+        });
+        before = now.map((to, index) => to ?? before[index] ?? null);
+      }
+    }),
+    { numRuns: 300 },
+  );
+});

@@ -1,0 +1,223 @@
+import * as fc from "fast-check";
+import { expect, it } from "vitest";
+import type { BackendId } from "../../durable/model/names.ts";
+import { createKeyedHash } from "../../worker/core/keyed-hash.ts";
+import { RoundRobin } from "../../worker/core/policies/round-robin.ts";
+import { candidates } from "./support/build.ts";
+
+type Weights = Readonly<Record<string, number>>;
+
+const hash = createKeyedHash("000102030405060708090a0b0c0d0e0f");
+const NOTHING: ReadonlySet<BackendId> = new Set();
+
+function prepare(weights: Weights, previous: RoundRobin | null = null, chance = 0): RoundRobin {
+  return RoundRobin.prepare({ candidates: candidates(weights), previous, hash, chance });
+}
+
+/** So many picks in a row. */
+function take(picker: RoundRobin, picks: number): readonly (string | null)[] {
+  return Array.from({ length: picks }, () => picker.pick({ exclude: NOTHING, key: null, chance: 0 }));
+}
+
+function sum(weights: Weights): number {
+  return Object.values(weights).reduce((total, weight) => total + weight, 0);
+}
+
+function counted(picks: readonly (string | null)[]): Readonly<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (const id of picks) counts[String(id)] = (counts[String(id)] ?? 0) + 1;
+  return counts;
+}
+
+/** Pools of one to eight backends, of weights small or large. */
+function weightsUpTo(max: number): fc.Arbitrary<Weights> {
+  return fc
+    .array(fc.integer({ min: 1, max }), { minLength: 1, maxLength: 8 })
+    .map((weights) => Object.fromEntries(weights.map((weight, index) => [`b${index}`, weight])));
+}
+
+const WEIGHTS = weightsUpTo(12);
+const CHANCE = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+
+it.each([
+  [{ a: 5, b: 1, c: 1 }, "aabacaa"],
+  [{ a: 3, b: 2, c: 1 }, "abacba"],
+  [{ a: 1, b: 1, c: 1 }, "abc"],
+  [{ a: 500, b: 100, c: 100 }, "aabacaa"],
+])("spreads the turns of %j as nginx does: %s", (weights, cycle) => {
+  expect(take(prepare(weights), 3 * cycle.length).join("")).toBe(cycle.repeat(3));
+});
+
+it("gives every backend exactly its weight's share in any window of one cycle, from any phase", () => {
+  fc.assert(
+    fc.property(WEIGHTS, CHANCE, fc.nat({ max: 100 }), (weights, chance, skipped) => {
+      const picker = prepare(weights, null, chance);
+      take(picker, skipped);
+      expect(counted(take(picker, sum(weights)))).toEqual(weights);
+    }),
+  );
+});
+
+it("keeps the turns at a sum of zero after every pick", () => {
+  fc.assert(
+    fc.property(weightsUpTo(1_000), CHANCE, (weights, chance) => {
+      const picker = prepare(weights, null, chance);
+      for (let pick = 0; pick < 50; pick++) {
+        take(picker, 1);
+        expect([...picker.turns().values()].reduce((total, turn) => total + turn, 0)).toBe(0);
+      }
+    }),
+  );
+});
+
+it("is never more than two picks away from a backend's share, in any stretch", () => {
+  fc.assert(
+    fc.property(weightsUpTo(1_000), CHANCE, fc.nat({ max: 300 }), (weights, chance, picks) => {
+      const picker = prepare(weights, null, chance);
+      take(picker, picks);
+      expect(distance(weights, take(picker, picks))).toBeLessThan(2);
+    }),
+  );
+});
+
+/** By how many picks a stretch gives any backend too much or too little. */
+function distance(weights: Weights, picks: readonly (string | null)[]): number {
+  const counts = counted(picks);
+  const total = sum(weights);
+  return Math.max(
+    ...Object.entries(weights).map(([id, weight]) =>
+      Math.abs((counts[id] ?? 0) - (picks.length * weight) / total),
+    ),
+  );
+}
+
+it("works with a thousand backends of a thousand each", () => {
+  const weights = Object.fromEntries(Array.from({ length: 1_000 }, (_, index) => [`b${index}`, 1_000]));
+  const counts = counted(take(prepare(weights, null, 0.5), 2_000));
+  expect(Object.values(counts)).toEqual(Array(1_000).fill(2));
+});
+
+it("begins at different places in different isolates, each as likely as its weight", () => {
+  const weights = { a: 5, b: 3, c: 2 };
+  const first = Array.from(
+    { length: 1_000 },
+    (_, index) => take(prepare(weights, null, index / 1_000), 1)[0] ?? null,
+  );
+  expect(counted(first)).toEqual({ a: 500, b: 300, c: 200 });
+});
+
+it("goes on where it was when a snapshot changes nothing", () => {
+  fc.assert(
+    fc.property(WEIGHTS, CHANCE, fc.nat({ max: 30 }), (weights, chance, picks) => {
+      const [one, other] = [prepare(weights, null, chance), prepare(weights, null, chance)];
+      take(one, picks);
+      take(other, picks);
+      expect(take(prepare(weights, one), 30)).toEqual(take(other, 30));
+    }),
+  );
+});
+
+// With {a, b, c} of 1 each and the turn at c, a newcomer d does not send the turn back to a:
+//
+//   a b | c d a b c d …      not   a b | a b c d …
+it("keeps the place of those that stay, and begins nowhere anew", () => {
+  const picker = prepare({ a: 1, b: 1, c: 1 });
+  expect(take(picker, 2).join("")).toBe("ab");
+  expect(take(prepare({ a: 1, b: 1, c: 1, d: 1 }, picker), 8).join("")).toBe("cdabcdab");
+});
+
+it("goes on with those that stay when one leaves", () => {
+  const picker = prepare({ a: 1, b: 1, c: 1, d: 1 });
+  expect(take(picker, 2).join("")).toBe("ab");
+  expect(take(prepare({ a: 1, b: 1, c: 1 }, picker), 6).join("")).toBe("cabcab");
+});
+
+// What happened: turns are in units of weights, and were carried over as they stood. Weights of 500, 300 and 200 made 5,
+// 3 and 2 left one backend a turn worth fifty cycles, and it got the next hundred requests.
+it("keeps what each is owed, not more, when all weights change their scale", () => {
+  const picker = prepare({ a: 500, b: 300, c: 200 });
+  take(picker, 3);
+  expect(take(prepare({ a: 5, b: 3, c: 2 }, picker), 20).join("")).toBe("aabacbaabcaabacbaabc");
+});
+
+/** A change of membership: who stays or comes at which weight, the weight of a newcomer, and picks made before it. */
+const CHANGE = fc
+  .record({
+    weights: fc.dictionary(
+      fc.constantFrom("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"),
+      fc.integer({ min: 1, max: 1_000 }),
+    ),
+    newcomer: fc.integer({ min: 1, max: 1_000 }),
+    scale: fc.constantFrom(1, 10, 1_000),
+    picks: fc.nat({ max: 20 }),
+  })
+  .map(({ weights, newcomer, scale, picks }) => {
+    const scaled = Object.entries(weights).map(([id, weight]) => [id, Math.ceil(weight / scale)] as const);
+    return { weights: Object.fromEntries(scaled), newcomer: Math.ceil(newcomer / scale), picks };
+  });
+const CHANGES = fc.array(CHANGE, { minLength: 1, maxLength: 6 });
+
+/** A picker after some changes, the last of which brought `newcomer`, and the weights it has now. */
+function changed(
+  first: Weights,
+  chance: number,
+  changes: readonly { readonly weights: Weights; readonly newcomer: number; readonly picks: number }[],
+) {
+  let picker = prepare(first, null, chance);
+  let weights = first;
+  for (const change of changes) {
+    take(picker, change.picks);
+    picker = prepare(change.weights, picker);
+    weights = { ...change.weights, newcomer: change.newcomer };
+  }
+  return { weights, picker: prepare(weights, picker) };
+}
+
+it("serves a newcomer within two cycles, whatever changed before", () => {
+  fc.assert(
+    fc.property(WEIGHTS, CHANCE, CHANGES, (first, chance, changes) => {
+      const { weights, picker } = changed(first, chance, changes);
+      expect(take(picker, 2 * sum(weights))).toContain("newcomer");
+    }),
+    { numRuns: 300 },
+  );
+});
+
+it("is never more than three picks away from a backend's share in the time after a change", () => {
+  fc.assert(
+    fc.property(WEIGHTS, CHANCE, CHANGES, fc.nat({ max: 300 }), (first, chance, changes, picks) => {
+      const { weights, picker } = changed(first, chance, changes);
+      expect(distance(weights, take(picker, picks))).toBeLessThan(3);
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+it("keeps the turns at a sum of zero through changes, but for what fractions lose", () => {
+  fc.assert(
+    fc.property(WEIGHTS, CHANCE, CHANGES, (first, chance, changes) => {
+      const { picker } = changed(first, chance, changes);
+      take(picker, 50);
+      expect([...picker.turns().values()].reduce((total, turn) => total + turn, 0)).toBeCloseTo(0, 6);
+    }),
+  );
+});
+
+it("gives exact cycles again within ten cycles after a change", () => {
+  fc.assert(
+    fc.property(
+      weightsUpTo(9),
+      CHANCE,
+      weightsUpTo(9),
+      fc.nat({ max: 50 }),
+      (before, chance, after, picks) => {
+        const old = prepare(before, null, chance);
+        take(old, picks);
+        const picker = prepare(after, old);
+        take(picker, 10 * sum(after));
+        expect(counted(take(picker, sum(after)))).toEqual(after);
+      },
+    ),
+    { numRuns: 500 },
+  );
+});

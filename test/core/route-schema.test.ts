@@ -1,0 +1,180 @@
+import { expect, it } from "vitest";
+import { parse } from "../../durable/model/parse.ts";
+import { RouteInputSchema, RoutePatchSchema } from "../../durable/model/route.ts";
+import { ID_RANGE, refusal } from "./support/refusal.ts";
+
+const HOST_RANGE =
+  "must be a lower-case hostname without port, or '*.' and one: api.example.com, *.example.com";
+const PATH_RANGE =
+  "must begin with '/', hold no '?', '#', '\\', '//' or dot segment, and be at most 1024 characters";
+const METHOD_RANGE = "must be an upper-case method name, such as GET";
+const KNOWN = "host, path, methods, headers, pool, policy, affinity, rewritePath, headerTimeoutMs";
+
+it("fills in what a route leaves out: every host, path, method and header", () => {
+  expect(parse(RouteInputSchema, { pool: "shop" })).toEqual({
+    ok: true,
+    value: { path: "/", headers: [], pool: "shop" },
+  });
+});
+
+it("takes a route with everything", () => {
+  const route = {
+    host: "*.example.com",
+    path: "/api",
+    methods: ["GET", "M-SEARCH"],
+    headers: [{ name: "x-canary" }, { name: "x-stage", value: "" }],
+    pool: "shop",
+    policy: "rendezvous",
+    affinity: [{ by: "connection" }],
+    rewritePath: "/",
+    headerTimeoutMs: 600_000,
+  };
+  expect(parse(RouteInputSchema, route)).toEqual({ ok: true, value: route });
+});
+
+it.each([
+  "a",
+  "localhost",
+  "api.example.com",
+  "*.example.com",
+  "_dmarc.example",
+  "xn--bcher-kva.example",
+  "10.0.0.1",
+])("takes the host %s", (host) => {
+  expect(parse(RouteInputSchema, { pool: "shop", host })).toMatchObject({ ok: true, value: { host } });
+});
+
+it.each([
+  "",
+  "*",
+  "*.",
+  "*.*.example",
+  "a.*.example",
+  "API.example.com",
+  "example.com:8443",
+  "https://example.com",
+  "example.com/",
+  ".example.com",
+  "example.com.",
+  "a..b",
+  "-a.example",
+  "bücher.example",
+  "a b.example",
+  `${"a".repeat(64)}.example`,
+  null,
+])("refuses the host %j", (host) => {
+  expect(parse(RouteInputSchema, { pool: "shop", host })).toEqual(refusal(["host", host, HOST_RANGE]));
+});
+
+it("refuses a host of more than 253 characters", () => {
+  const host = `${"a.".repeat(126)}ab`;
+  expect(parse(RouteInputSchema, { pool: "shop", host: host.slice(0, 253) })).toMatchObject({ ok: true });
+  expect(parse(RouteInputSchema, { pool: "shop", host })).toEqual(
+    refusal(["host", `${host.slice(0, 200)}…`, HOST_RANGE]),
+  );
+});
+
+it.each([
+  ["/", "/"],
+  ["/api", "/api"],
+  ["/api/", "/api"],
+  ["/a.b/..c/d..", "/a.b/..c/d.."],
+  ["/%20", "/%20"],
+])("writes the path %s as %s", (path, written) => {
+  expect(parse(RouteInputSchema, { pool: "shop", path })).toMatchObject({ value: { path: written } });
+});
+
+it.each([
+  "",
+  "api",
+  "//",
+  "/a//b",
+  "/a?b",
+  "/a#b",
+  "/a\\b",
+  "/.",
+  "/..",
+  "/a/../b",
+  "/a/.",
+  "/%2e%2E/a",
+  "/a%2eb",
+  5,
+])("refuses the path %j, and to rewrite to it", (path) => {
+  expect(parse(RouteInputSchema, { pool: "shop", path })).toEqual(refusal(["path", path, PATH_RANGE]));
+  expect(parse(RouteInputSchema, { pool: "shop", rewritePath: path })).toEqual(
+    refusal(["rewritePath", path, PATH_RANGE]),
+  );
+});
+
+it("refuses a path of more than 1024 characters", () => {
+  const path = `/${"a".repeat(1_024)}`;
+  expect(parse(RouteInputSchema, { pool: "shop", path: path.slice(0, 1_024) })).toMatchObject({ ok: true });
+  expect(parse(RouteInputSchema, { pool: "shop", path })).toEqual(
+    refusal(["path", `${path.slice(0, 200)}…`, PATH_RANGE]),
+  );
+});
+
+it.each(["", "get", "GET ", "-GET", "G3T", "A".repeat(33), 5])("refuses the method %j", (method) => {
+  expect(parse(RouteInputSchema, { pool: "shop", methods: ["PUT", method] })).toEqual(
+    refusal(["methods.1", method, METHOD_RANGE]),
+  );
+});
+
+it.each([
+  ["methods", "GET", "must be a list of at most 16"],
+  ["methods", Array(17).fill("GET"), "must be a list of at most 16"],
+  ["headers", Array.from({ length: 9 }, () => ({ name: "x" })), "must be a list of at most 8"],
+])("refuses %s of %j", (field, value, range) => {
+  expect(parse(RouteInputSchema, { pool: "shop", [field]: value })).toEqual(
+    refusal([field, Array.isArray(value) ? `(a list of ${value.length})` : value, range]),
+  );
+});
+
+it.each([
+  ["an upper-case name", { name: "X-Stage" }, "name", "X-Stage", "must be a lower-case header name"],
+  ["no name", {}, "name", "(missing)", "is required"],
+  ["an empty name", { name: "" }, "name", "", "must be a lower-case header name"],
+  ["a name with a colon", { name: "a:b" }, "name", "a:b", "must be a lower-case header name"],
+  [
+    "a number for a value",
+    { name: "a", value: 5 },
+    "value",
+    5,
+    "must be a string of at most 1024 characters",
+  ],
+  ["an unknown field", { name: "a", regex: "." }, "regex", ".", "is not known here; known: name, value"],
+])("refuses a header match with %s", (_, header, field, value, range) => {
+  expect(parse(RouteInputSchema, { pool: "shop", headers: [header] })).toEqual(
+    refusal([`headers.0.${field}`, value, range]),
+  );
+});
+
+it.each([
+  ["pool", "Shop", ID_RANGE],
+  ["policy", "random", 'must be one of "round_robin", "rendezvous"'],
+  ["headerTimeoutMs", 9, "must be an integer 10…600000"],
+])("refuses %s of %j", (field, value, range) => {
+  expect(parse(RouteInputSchema, { pool: "shop", [field]: value })).toEqual(refusal([field, value, range]));
+});
+
+it("refuses a route without pool, and one with an unknown field", () => {
+  expect(parse(RouteInputSchema, {})).toEqual(refusal(["pool", "(missing)", "is required"]));
+  expect(parse(RouteInputSchema, { pool: "shop", hosts: [] })).toEqual(
+    refusal(["hosts", "(a list of 0)", `is not known here; known: ${KNOWN}`]),
+  );
+});
+
+it("lets a patch take optional fields away with null, and no others", () => {
+  const patch = {
+    host: null,
+    methods: null,
+    policy: null,
+    affinity: null,
+    rewritePath: null,
+    headerTimeoutMs: null,
+  };
+  expect(parse(RoutePatchSchema, patch)).toEqual({ ok: true, value: patch });
+  expect(parse(RoutePatchSchema, {})).toEqual({ ok: true, value: {} });
+  expect(parse(RoutePatchSchema, { path: null })).toEqual(refusal(["path", null, PATH_RANGE]));
+  expect(parse(RoutePatchSchema, { pool: null })).toEqual(refusal(["pool", null, ID_RANGE]));
+});
