@@ -44,7 +44,12 @@ export class Ring extends DurableBase {
     this.#sinceMs = now();
     this.#ledger = new LeaseLedger(this.#store.readLongestLeaseMs(), this.#sinceMs);
     this.#adopt(fromStore(this.#store.read()));
-    await this.#setAlarm();
+    try {
+      await this.#setAlarm();
+    } catch (error) {
+      // The pool serves without it too: every sync looks at the deadlines.
+      console.error(error);
+    }
   }
 
   /** Carries out one change. Nothing is changed when it is refused, or when storage fails. */

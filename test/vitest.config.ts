@@ -9,7 +9,13 @@ export default defineConfig({
   test: {
     projects: [
       {
-        test: { name: "core", root: ".", include: ["test/core/**/*.test.ts", "test/contract/**/*.test.ts"] },
+        test: {
+          name: "core",
+          root: ".",
+          include: ["test/core/**/*.test.ts", "test/contract/**/*.test.ts"],
+          // Properties of 10,000 runs take some seconds where other work goes on.
+          testTimeout: 30_000,
+        },
       },
       {
         plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],

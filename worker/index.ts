@@ -1,6 +1,9 @@
 import { Directory } from "../durable/directory.ts";
 import { Ring } from "../durable/ring.ts";
 import { createAdmin, isAdminRequest } from "./admin/app.ts";
+import { BAD_TARGET } from "./core/problem.ts";
+import { parseTarget } from "./core/target.ts";
+import { answerProblem } from "./edge/answer-problem.ts";
 import { thisIsolate } from "./edge/isolate.ts";
 import { serve } from "./edge/pipeline.ts";
 import type { Env } from "./env.ts";
@@ -12,8 +15,9 @@ export { Directory, Ring };
 export default {
   fetch(request, env, context) {
     const isolate = thisIsolate(env);
-    const { url } = request;
-    if (!isAdminRequest(url, isolate.settings)) return serve({ request, url, env, context, isolate });
+    const target = parseTarget(request.url);
+    if (target === null) return answerProblem(BAD_TARGET, request);
+    if (!isAdminRequest(target, isolate.settings)) return serve({ request, target, env, context, isolate });
     admin ??= createAdmin(isolate.settings);
     return admin.fetch(request, env, context);
   },

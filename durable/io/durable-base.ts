@@ -48,8 +48,9 @@ export interface Callable {
 export abstract class DurableBase extends Itty {
   protected abstract readonly callable: Callable;
 
-  constructor(state: DurableObjectState, env: unknown) {
-    super(state, env);
+  constructor(state: DurableObjectState) {
+    // Without the environment: itty-durable copies each binding onto its state, and one named `storage` would break it.
+    super(state, {});
     void this.state.blockConcurrencyWhile(async () => {
       this.state.defaultState = JSON.stringify(this.getPersistable());
       await this.loadFromStorage();

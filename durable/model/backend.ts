@@ -11,21 +11,27 @@ const EpochMsSchema = v.pipe(
   v.transform((value): EpochMs => epochMs(value)),
 );
 
-function holdsUser(text: string): boolean {
-  if (!URL.canParse(text)) return false;
-  const { username, password } = new URL(text);
-  return username !== "" || password !== "";
-}
-
 /** Where a backend lives, without trailing slash: `https://a.example:8443/base`. */
 const BackendUrlSchema = v.pipe(
   v.string(URL_RANGE),
   v.maxLength(LIMITS.urlLength, URL_RANGE),
   v.url(URL_RANGE),
   v.check((text) => /^https?:\/\/[^/]/i.test(text), URL_RANGE),
-  v.check((text) => !holdsUser(text), "must not hold a user or password"),
+  v.check((text) => !/^[a-z]+:\/\/[^/]*@/i.test(text), "must not hold a user or password"),
   v.check((text) => !/[?#]/.test(text), "must not hold a query or fragment"),
+  v.check((text) => !/\s/.test(text), "must not hold white space"),
   v.transform((text) => new URL(text).href.replace(/\/+$/, "")),
+  // Once more, since percent-encoding may have made it longer.
+  v.maxLength(LIMITS.urlLength, URL_RANGE),
+  v.check((url) => new URL(url).port !== "0", "must not name port 0"),
+  v.check(
+    (url) =>
+      new URL(url).hostname
+        .replace(/\.$/, "")
+        .split(".")
+        .every((label) => label !== ""),
+    "must hold no empty part in its host",
+  ),
 );
 
 /**
@@ -44,11 +50,20 @@ export const AdminStateSchema = v.variant(
 export type AdminState = v.InferOutput<typeof AdminStateSchema>;
 
 const LABEL_RANGE = `must be a string of at most ${LIMITS.labelValueLength} characters`;
+const LABELS_RANGE = "must be an object of strings";
 const LabelsSchema = v.pipe(
+  v.custom<Record<string, unknown>>(
+    (labels) => typeof labels === "object" && !Array.isArray(labels),
+    LABELS_RANGE,
+  ),
+  v.check(
+    (labels) => !["__proto__", "constructor", "prototype"].some((name) => Object.hasOwn(labels, name)),
+    "must not use __proto__, constructor or prototype for a label",
+  ),
   v.record(
     BackendIdSchema,
     v.pipe(v.string(LABEL_RANGE), v.maxLength(LIMITS.labelValueLength, LABEL_RANGE)),
-    "must be an object of strings",
+    LABELS_RANGE,
   ),
   v.check(
     (labels) => Object.keys(labels).length <= LIMITS.labelsPerBackend,

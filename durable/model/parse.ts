@@ -4,10 +4,13 @@ import { ok, type Result, refuse } from "./result.ts";
 
 const LONGEST_SHOWN = 200;
 
+/** Errors named in one refusal; who mends so many will send it again. */
+const MOST_ERRORS = 20;
+
 /**
  * Parses untrusted data against a schema into a complete typed value with defaults.
  *
- * @returns the value, or an `invalid` refusal that names every wrong field, what it held and what it may hold.
+ * @returns the value, or an `invalid` refusal that names every wrong field (of many the first 20), what it held and what it may hold.
  */
 export function parse<const Schema extends v.GenericSchema>(
   schema: Schema,
@@ -16,7 +19,10 @@ export function parse<const Schema extends v.GenericSchema>(
   const parsed = v.safeParse(schema, input);
   if (parsed.success) return ok(parsed.output);
   const [first, ...rest] = parsed.issues;
-  return refuse({ kind: "invalid", errors: [describe(first), ...rest.map(describe)] });
+  return refuse({
+    kind: "invalid",
+    errors: [describe(first), ...rest.slice(0, MOST_ERRORS - 1).map(describe)],
+  });
 }
 
 function describe(issue: v.BaseIssue<unknown>): FieldError {

@@ -22,7 +22,7 @@ export const HeaderTimeoutSchema = integer(10, 600_000);
 
 const connectionsEntries = {
   /** Connections one isolate remembers; the least recently used are forgotten first. Default 50000. */
-  maxEntries: v.optional(integer(1, 1_000_000), 50_000),
+  maxEntries: v.optional(integer(1, 200_000), 50_000),
   /** A connection unused for so long is forgotten, milliseconds. Default 15 minutes. */
   idleMs: v.optional(integer(1_000, 86_400_000), 900_000),
 };

@@ -8,13 +8,16 @@ const HOST_RANGE =
   "must be a lower-case hostname without port, or '*.' and one: api.example.com, *.example.com";
 const HOST =
   /^(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
-const PATH_RANGE = `must begin with '/', hold no '?', '#', '\\', '//' or dot segment, and be at most ${LIMITS.pathLength} characters`;
+const PATH_RANGE = `must begin with '/', be percent-encoded, hold no '?', '#', '\\', '//' or dot segment, and be at most ${LIMITS.pathLength} characters`;
 const METHOD_RANGE = "must be an upper-case method name, such as GET";
 const HEADER_RANGE = "must be a lower-case header name";
 const HEADER_VALUE_RANGE = "must be a string of at most 1024 characters";
 
+/** As a path arrives: percent-encoded where it is not plain ASCII, or a route could never match. */
+const AS_SENT = /^\/(?:[\w!$&'()*+,;=:@/~.|^`{}[\]-]|%[0-9a-f]{2})*$/i;
+
 function isPlainPath(path: string): boolean {
-  return path.startsWith("/") && !/[?#\\]|\/\/|\/\.{1,2}(?:\/|$)|%2e/i.test(path);
+  return AS_SENT.test(path) && !/\/\/|\/\.{1,2}(?:\/|$)|%2e/i.test(path);
 }
 
 /** A path without its trailing slash, except the root: `/api/` and `/api` are the same prefix. */
@@ -24,6 +27,8 @@ const PathSchema = v.pipe(
   v.check(isPlainPath, PATH_RANGE),
   v.transform((path) => (path === "/" ? path : path.replace(/\/$/, ""))),
 );
+
+const MethodSchema = v.pipe(v.string(METHOD_RANGE), v.regex(/^[A-Z][A-Z-]{0,31}$/, METHOD_RANGE));
 
 const HeaderMatchSchema = record({
   /** Lower-case. */
@@ -38,7 +43,7 @@ const routeEntries = {
   /** Whole path segments: `/api` takes `/api` and `/api/x`, not `/apis`. Default `/`. */
   path: v.optional(PathSchema, "/"),
   /** Default: any method. */
-  methods: v.optional(list(v.pipe(v.string(METHOD_RANGE), v.regex(/^[A-Z][A-Z-]{0,31}$/, METHOD_RANGE)), 16)),
+  methods: v.optional(v.pipe(list(MethodSchema, 16), v.minLength(1, "must name at least one method"))),
   /** All of them have to match. Default none. */
   headers: v.optional(list(HeaderMatchSchema, LIMITS.headerMatchesPerRoute), []),
   /** The pool that serves what matches. Required. */

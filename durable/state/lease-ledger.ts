@@ -4,8 +4,11 @@ import { after, type EpochMs, later } from "../model/time.ts";
 /** Rate by which an isolate's clock may differ from the ring's. */
 const CLOCK_DRIFT = 0.01;
 
-/** An isolate's clock stands still between I/O, so it may read this much behind when it uses a lease, milliseconds. */
-const CLOCK_SLACK_MS = 1_000;
+/**
+ * An isolate's clock stands still between I/O, so it may read a second behind when it uses a lease: a second of its own,
+ * which may be longer than one of ours. Milliseconds.
+ */
+const CLOCK_SLACK_MS = 1_100;
 
 /** Grants remembered per isolate; older ones are merged, which can only make the ledger more careful. */
 const MAX_GRANTS = 8;

@@ -4,7 +4,7 @@ import { LIMITS } from "../model/limits.ts";
 import type { BackendId, PoolName } from "../model/names.ts";
 import { parse } from "../model/parse.ts";
 import { type PoolConfig, PoolConfigSchema, type PoolDocument, type PoolPatch } from "../model/pool.ts";
-import { invalid } from "../model/refusal.ts";
+import { invalid, type Refusal } from "../model/refusal.ts";
 import { ok, type Result, refuse } from "../model/result.ts";
 import { after, type EpochMs } from "../model/time.ts";
 import { diff } from "./diff.ts";
@@ -37,6 +37,8 @@ export function applyPoolCommand(
     version: state.version,
   });
   if (blocked !== null) return refuse(blocked);
+  const tooLong = findTooLongDrain(command, context.nowMs);
+  if (tooLong !== null) return refuse(tooLong);
   if (command.kind === "put-pool") return putPool(state, command.document, context);
   if (state.kind === "absent")
     return refuse({ kind: "not-found", detail: `pool ${context.pool} does not exist` });
@@ -44,6 +46,42 @@ export function applyPoolCommand(
   const next = change(state, command, context.nowMs);
   if (!next.ok) return next;
   return ok(conclude(state, next.value, next.value.backends.length > state.backends.length));
+}
+
+/** A deadline beyond the longest drain; an alarm could not even be set for some. Null: there is none. */
+function findTooLongDrain(command: PoolCommand, nowMs: EpochMs): Refusal | null {
+  const latestMs = after(nowMs, LIMITS.maxDrainMs);
+  const wrong = adminStatesIn(command).find(
+    ({ admin }) => admin?.kind === "draining" && admin.untilMs > latestMs,
+  );
+  if (wrong?.admin?.kind !== "draining") return null;
+  return invalid(
+    `${wrong.field}.untilMs`,
+    wrong.admin.untilMs,
+    `must be at most 7 days from now, which is ${latestMs}`,
+  );
+}
+
+function adminStatesIn(command: PoolCommand): readonly { field: string; admin: AdminState | undefined }[] {
+  switch (command.kind) {
+    case "put-pool":
+      return command.document.backends.map(({ admin }, index) => ({
+        field: `backends.${index}.admin`,
+        admin,
+      }));
+    case "put-backend":
+      return [{ field: "admin", admin: command.backend.admin }];
+    case "patch-backend":
+      return [{ field: "admin", admin: command.patch.admin }];
+    case "patch-pool":
+    case "delete-pool":
+    case "remove-backend":
+    case "drain-backend":
+    case "undrain-backend":
+    case "disable-backend":
+    case "enable-backend":
+      return [];
+  }
 }
 
 function targetExists(state: RingState, command: PoolCommand): boolean {
@@ -184,8 +222,18 @@ function hold(
     via: input.via,
     labels: input.labels,
     admin,
-    isDrained: admin.kind === "draining" && admin.untilMs <= nowMs,
+    isDrained: admin.kind === "draining" && (admin.untilMs <= nowMs || isSameDrain(admin, held)),
   };
+}
+
+/** Whether a drain that has been closed is not touched by this, whatever the clock says by now. */
+function isSameDrain(admin: AdminState, held: HeldBackend | undefined): boolean {
+  return (
+    held?.isDrained === true &&
+    held.admin.kind === "draining" &&
+    admin.kind === "draining" &&
+    admin.untilMs === held.admin.untilMs
+  );
 }
 
 function conclude(state: LiveRing, body: Body, isCreated: boolean): Transition<RingState> {

@@ -35,8 +35,8 @@ it.each([
   "https://xn--bcher-kva.example:8443/base",
   "https://192.0.2.1.example",
   "https://localhost.example",
-  "https://notlocal",
-  "https://mylocalhost",
+  "https://not.alocal",
+  "https://my.alocalhost",
   "https://home.arpa.example",
 ])("has nothing against %s", (url) => {
   expect(whyUnfetchable(url)).toBeNull();

@@ -207,7 +207,7 @@ it("names everything that is wrong at once", () => {
 it("takes what it has written, and writes it the same again", () => {
   const url = fc
     .webUrl({ authoritySettings: { withIPv4: true, withIPv6: true, withPort: true } })
-    .filter((text) => text.length < 200);
+    .filter((text) => text.length < 200 && new URL(text).port !== "0");
   fc.assert(
     fc.property(url, fc.nat({ max: 1_000 }), (text, weight) => {
       const once = parse(BackendInputSchema, { url: text, weight });

@@ -34,7 +34,7 @@ function refusal(status = 403, headers: Readonly<Record<string, string>> = {}) {
 
 it("reads a 403 for the platform's refusal if it is short and the platform's", () => {
   expect(mayBePlatformRefusal(refusal())).toBe(true);
-  expect(mayBePlatformRefusal(refusal(403, { server: "Cloudflare", "content-length": "64" }))).toBe(true);
+  expect(mayBePlatformRefusal(refusal(403, { server: "Cloudflare", "content-length": "18" }))).toBe(true);
 });
 
 it.each([

@@ -93,7 +93,7 @@ it("never says so either when pools are deleted and made again, with isolates as
 /** As if isolates' clocks never stood still. */
 class WithoutSlack extends LeaseLedger {
   override governsAtMs(version: number, nowMs: EpochMs): EpochMs {
-    return later(nowMs, after(super.governsAtMs(version, nowMs), -1_000));
+    return later(nowMs, after(super.governsAtMs(version, nowMs), -1_100));
   }
 }
 
@@ -179,7 +179,7 @@ it("governs once the lease of an isolate that fell silent must have ended, not b
   const world = new LeaseWorld({ clocks: [{ rate: 1, offsetMs: 0 }] });
   world.take(PROMPT_SYNC).advance(10).take({ kind: "change" });
   // Granted 1 ms after it was asked for; 30 s at 0.99, and the second in which a clock may stand still.
-  const endMs = 1_000_001 + 30_304 + 1_000;
+  const endMs = 1_000_001 + 30_304 + 1_100;
   expect(world.ledger.governsAtMs(2, world.nowMs)).toBe(endMs);
   expect(world.ledger.governs(2, epochMs(endMs - 1))).toBe(false);
   expect(world.ledger.governs(2, epochMs(endMs))).toBe(true);

@@ -63,7 +63,7 @@ it.each([
 });
 
 it.each([
-  ["maxEntries", 0, "must be an integer 1…1000000"],
+  ["maxEntries", 0, "must be an integer 1…200000"],
   ["idleMs", 999, "must be an integer 1000…86400000"],
 ])("refuses connections.%s of %j", (field, value, range) => {
   expect(parse(PoolConfigSchema, { connections: { [field]: value } })).toEqual(

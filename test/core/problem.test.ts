@@ -45,7 +45,7 @@ it.each([
 it.each([
   "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
   "TEXT/HTML",
-  "application/json, text/html;q=0.5",
+  "application/json;q=0.5, text/html",
   "text/plain",
   "image/png",
   "application/xml",

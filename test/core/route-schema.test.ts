@@ -6,7 +6,7 @@ import { ID_RANGE, refusal } from "./support/refusal.ts";
 const HOST_RANGE =
   "must be a lower-case hostname without port, or '*.' and one: api.example.com, *.example.com";
 const PATH_RANGE =
-  "must begin with '/', hold no '?', '#', '\\', '//' or dot segment, and be at most 1024 characters";
+  "must begin with '/', be percent-encoded, hold no '?', '#', '\\', '//' or dot segment, and be at most 1024 characters";
 const METHOD_RANGE = "must be an upper-case method name, such as GET";
 const KNOWN = "host, path, methods, headers, pool, policy, affinity, rewritePath, headerTimeoutMs";
 

@@ -8,7 +8,9 @@ import { route } from "./support/build.ts";
 import { ROUTES, UNTIED_ROUTES } from "./support/route-arbitraries.ts";
 
 function asked(url: string, method = "GET", headers: Readonly<Record<string, string>> = {}): Asked {
-  return { target: parseTarget(`https://${url}`), method, headers: new Headers(headers) };
+  const target = parseTarget(`https://${url}`);
+  if (target === null) throw new Error(`${url} is no URL`);
+  return { target, method, headers: new Headers(headers) };
 }
 
 /** The pool a request is led to; null when no route matches. */

@@ -51,13 +51,13 @@ it.each([
   ["\\a\\..\\b", "/b"],
   ["/a\\..\\b", "/b"],
 ])("resolves %s to %s, as URL parsers do", (written, path) => {
-  expect(parseTarget(`https://h${written}`).path).toBe(path);
+  expect(parseTarget(`https://h${written}`)).toMatchObject({ path });
 });
 
 it.each(["/a/...", "/a/..b", "/.well-known/x", "/a./b", "/a/%2e%2eb", "/a.%2e/b"])(
   "leaves %s alone, which only looks like a dot segment",
   (path) => {
-    expect(parseTarget(`https://h${path}`).path).toBe(path);
+    expect(parseTarget(`https://h${path}`)).toMatchObject({ path });
   },
 );
 
@@ -89,10 +89,15 @@ it("never leaves a dot segment in a path, however it is written", () => {
   const border = fc.constantFrom("/", "\\");
   fc.assert(
     fc.property(fc.array(fc.tuple(border, segment), { minLength: 1, maxLength: 6 }), (parts) => {
-      const { path } = parseTarget(`https://h${parts.flat().join("")}`);
+      const path = parseTarget(`https://h${parts.flat().join("")}`)?.path;
       expect(path).toBe(new URL(`https://h${parts.flat().join("")}`).pathname);
       expect(path).not.toMatch(/\\|\/(?:\.|%2e){1,2}(?:\/|$)/i);
     }),
     { numRuns: 1_000 },
   );
+});
+
+it("takes the dot off a full host name, and gives up on a URL that would have to be resolved and is none", () => {
+  expect(parseTarget("https://api.example.:8443/x")).toMatchObject({ hostname: "api.example" });
+  expect(parseTarget("https://[/a/./b")).toBeNull();
 });

@@ -3,7 +3,7 @@ import { bodyLimit } from "hono/body-limit";
 import { LIMITS } from "../../durable/model/limits.ts";
 import type { DirectoryView } from "../../durable/model/view.ts";
 import type { Settings } from "../core/settings.ts";
-import { parseTarget } from "../core/target.ts";
+import type { Target } from "../core/target.ts";
 import { DIRECTORY_NAME, ObjectUnavailable, readObject } from "../edge/ring-client.ts";
 import { problem, refused, versioned } from "./answer.ts";
 import { authenticate } from "./auth.ts";
@@ -11,13 +11,23 @@ import type { AdminContext } from "./context.ts";
 import { pools } from "./pools.ts";
 import { routes } from "./routes.ts";
 
-/** Whether a request is for the admin API and so never for a backend. */
-export function isAdminRequest(url: string, { adminHost, adminPrefix }: Settings): boolean {
-  // Nearly every request is not, and this tells so without taking its URL apart.
-  if (adminHost === null && !url.includes(adminPrefix)) return false;
-  const { hostname, path } = parseTarget(url);
+/** Whether a request is for the admin API and so never for a backend, however its path is written. */
+export function isAdminRequest({ hostname, path }: Target, { adminHost, adminPrefix }: Settings): boolean {
   if (adminHost !== null) return hostname === adminHost;
-  return path === adminPrefix || path.startsWith(`${adminPrefix}/`);
+  const plain = path.includes("%") ? decoded(path) : path;
+  return (
+    plain.startsWith(adminPrefix) &&
+    (plain.length === adminPrefix.length || plain[adminPrefix.length] === "/")
+  );
+}
+
+/** A path with its escapes undone; as it is where they are none. */
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
 }
 
 /** The admin API: authenticate, parse, ask an object, render. */

@@ -96,11 +96,15 @@ async function putPool(context: PoolContext): Promise<Response> {
       const wrong = checkOrigin(context, `backends.${index}.`, backend);
       if (wrong !== null) return refused(context, wrong);
     }
-    const applied = await change(context, pool, { kind: "put-pool", document });
-    if (!applied.ok) return refused(context, applied.refusal);
-    // Second, so that a pool is never listed without being there; repeating the PUT makes up for a failure in between.
+    const precondition = readPrecondition(context);
+    if (!precondition.ok) return refused(context, precondition.refusal);
+    // The directory first: it knows how many pools there may be. A pool it lists in vain is taken off again.
     const listed = await changeDirectory(context, { kind: "add-pool", name: pool });
-    return listed.ok ? written(context, applied.value) : refused(context, listed.refusal);
+    if (!listed.ok) return refused(context, listed.refusal);
+    const applied = await change(context, pool, { kind: "put-pool", document });
+    if (applied.ok) return written(context, applied.value);
+    if (listed.value.created) await changeDirectory(context, { kind: "remove-pool", name: pool });
+    return refused(context, applied.refusal);
   });
 }
 

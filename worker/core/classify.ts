@@ -16,6 +16,8 @@ export function classifyStatus(status: number): Outcome {
   return status === PLATFORM_TIMEOUT ? "timed_out" : "server_error";
 }
 
+const LONGEST_REFUSAL_BYTES = "error code: 1003\r\n".length;
+
 /**
  * Whether a 403 may be the platform's refusal to fetch an address (`error code: 1003`), so that its body is worth reading:
  * it is short, plain, and says whose it is.
@@ -28,7 +30,8 @@ export function mayBePlatformRefusal(response: {
   return (
     status === 403 &&
     headers.get("server")?.toLowerCase() === "cloudflare" &&
-    Number(headers.get("content-length") ?? Number.POSITIVE_INFINITY) <= 64
+    !headers.has("content-encoding") &&
+    Number(headers.get("content-length") ?? Number.POSITIVE_INFINITY) <= LONGEST_REFUSAL_BYTES
   );
 }
 

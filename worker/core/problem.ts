@@ -1,11 +1,17 @@
 /** Why a request of the data plane was answered by us and not by a backend. */
 export interface Problem {
-  readonly status: 404 | 502 | 503 | 504 | 508;
+  readonly status: 400 | 404 | 502 | 503 | 504 | 508;
   readonly title: string;
   /** One sentence for whoever sees it: nothing secret, no address. */
   readonly detail: string;
   readonly retryAfterSeconds?: number;
 }
+
+export const BAD_TARGET: Problem = {
+  status: 400,
+  title: "Bad request",
+  detail: "The request's URL makes no sense.",
+};
 
 export const NO_ROUTE: Problem = {
   status: 404,
@@ -61,14 +67,30 @@ export function renderProblem(problem: Problem, accept: string | null, requestId
   });
 }
 
-/** True for a client that names HTML, as browsers do, or that names types and JSON is not among them. */
+/** True for a client that would rather have HTML than JSON, or wants neither; one that says nothing gets JSON. */
 function prefersPage(accept: string | null): boolean {
   if (accept === null || accept.trim() === "") return false;
-  const types = accept.split(",").map((part) => part.split(";", 1)[0]?.trim().toLowerCase() ?? "");
-  if (types.includes("text/html")) return true;
-  return !types.some(
-    (type) => type === "*/*" || type === "application/*" || /^application\/(?:.*\+)?json$/.test(type),
-  );
+  const wanted = accept.toLowerCase().split(",").map(parseWanted);
+  const html = qualityOf(wanted, (type) => type === "text/html");
+  const json = qualityOf(wanted, (type) => /^application\/(?:.*\+)?json$/.test(type));
+  const any = qualityOf(wanted, (type) => type === "*/*" || type === "application/*");
+  return html > 0 ? html >= json : json === 0 && any === 0;
+}
+
+interface Wanted {
+  readonly type: string;
+  /** 0…1 (RFC 9110 §12.4.2). */
+  readonly quality: number;
+}
+
+function parseWanted(part: string): Wanted {
+  const [type = "", ...parameters] = part.split(";").map((piece) => piece.trim());
+  const quality = parameters.find((parameter) => parameter.startsWith("q="))?.slice(2);
+  return { type, quality: quality === undefined ? 1 : Number(quality) || 0 };
+}
+
+function qualityOf(wanted: readonly Wanted[], matches: (type: string) => boolean): number {
+  return Math.max(0, ...wanted.filter(({ type }) => matches(type)).map(({ quality }) => quality));
 }
 
 function page({ status, title, detail }: Problem, requestId: string): string {

@@ -26,7 +26,7 @@ export function parseSettings(variables: Readonly<Record<string, unknown>>): Set
 
 function parsePrefix(value: unknown): string {
   if (value === undefined || value === "") return "/_ring";
-  if (typeof value === "string" && /^\/[A-Za-z0-9._~/-]*[A-Za-z0-9._~-]$/.test(value)) return value;
+  if (typeof value === "string" && /^(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._~-]+)+$/.test(value)) return value;
   throw new Error(
     `ADMIN_PREFIX ${JSON.stringify(value)} must be a path such as /_ring, without trailing slash`,
   );
@@ -34,7 +34,7 @@ function parsePrefix(value: unknown): string {
 
 function parseHost(value: unknown): string | null {
   if (value === undefined || value === "") return null;
-  if (typeof value === "string" && /^[a-z0-9.-]+$/.test(value)) return value;
+  if (typeof value === "string" && /^(?:[a-z0-9-]+\.)*[a-z0-9-]+$/.test(value)) return value;
   throw new Error(`ADMIN_HOST ${JSON.stringify(value)} must be a lower-case hostname without port, or empty`);
 }
 

@@ -1,7 +1,7 @@
 /** Where a request wants to go, cut out of its URL. */
 export interface Target {
   readonly scheme: "http" | "https";
-  /** Lower-case, without port. */
+  /** Lower-case, without port and without the dot that may end a full name. */
   readonly hostname: string;
   /** With port, as the client wrote it. */
   readonly host: string;
@@ -17,9 +17,12 @@ const NEEDS_RESOLVING = /\\|\/(?:\.|%2e){1,2}(?:[/?#]|$)/i;
 /**
  * Cuts a request's URL into its parts. By hand, since a `URL` object on every request costs more than the pick; a URL
  * whose path a backend might read in another way than we do is resolved first.
+ *
+ * @returns null when it would have to be resolved and is no URL.
  */
-export function parseTarget(requestUrl: string): Target {
-  const url = NEEDS_RESOLVING.test(requestUrl) ? new URL(requestUrl).href : requestUrl;
+export function parseTarget(requestUrl: string): Target | null {
+  const url = NEEDS_RESOLVING.test(requestUrl) ? URL.parse(requestUrl)?.href : requestUrl;
+  if (url === undefined) return null;
   const hostAt = url.indexOf("://") + 3;
   const pathAt = indexOrEnd(url, "/", hostAt);
   const queryAt = indexOrEnd(url, "?", hostAt);
@@ -28,7 +31,7 @@ export function parseTarget(requestUrl: string): Target {
   const path = pathAt < Math.min(queryAt, endAt) ? url.slice(pathAt, Math.min(queryAt, endAt)) : "/";
   return {
     scheme: url.startsWith("https:") ? "https" : "http",
-    hostname: withoutPort(host).toLowerCase(),
+    hostname: hostnameOf(host),
     host,
     path,
     query: queryAt < endAt ? url.slice(queryAt, endAt) : "",
@@ -40,7 +43,9 @@ function indexOrEnd(text: string, mark: string, from: number): number {
   return at === -1 ? text.length : at;
 }
 
-function withoutPort(host: string): string {
+function hostnameOf(host: string): string {
   const colonAt = host.lastIndexOf(":");
-  return colonAt > host.lastIndexOf("]") && colonAt !== -1 ? host.slice(0, colonAt) : host;
+  const hasPort = colonAt > host.lastIndexOf("]") && colonAt !== -1;
+  const hostname = (hasPort ? host.slice(0, colonAt) : host).toLowerCase();
+  return hostname.endsWith(".") ? hostname.slice(0, -1) : hostname;
 }

@@ -1,3 +1,4 @@
+import type { Route } from "../../durable/model/route.ts";
 import type { RoutingTable } from "../../durable/model/snapshot.ts";
 import type { SyncReply } from "../../durable/model/sync.ts";
 import { prepareRoutes, type RouteIndex } from "../core/route.ts";
@@ -9,10 +10,13 @@ import { callObject, DIRECTORY_NAME } from "./ring-client.ts";
 export class EdgeDirectory implements Source<RoutingTable, Env> {
   readonly leased: Leased<RoutingTable, Env> = new Leased(this);
   readonly #isolate: string;
+  readonly #onRoutes: (routes: readonly Route[]) => void;
   #index: RouteIndex | null = null;
 
-  constructor(isolate: string) {
+  /** `onRoutes` is called with the routes of every new table. */
+  constructor(isolate: string, onRoutes: (routes: readonly Route[]) => void) {
     this.#isolate = isolate;
+    this.#onRoutes = onRoutes;
   }
 
   /** The routes, ready to search; null when there is none. */
@@ -29,6 +33,7 @@ export class EdgeDirectory implements Source<RoutingTable, Env> {
 
   adopt(table: RoutingTable | null): void {
     this.#index = table === null ? null : prepareRoutes(table.routes);
+    this.#onRoutes(table?.routes ?? []);
   }
 
   patience(): { readonly waitMs: number; readonly maxStaleMs: number } {

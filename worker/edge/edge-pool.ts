@@ -20,10 +20,13 @@ export class EdgePool implements Source<Snapshot, Env> {
     this.#isolate = isolate;
   }
 
-  /** What to choose a backend from; there is one whenever `leased` has given a snapshot. */
-  get view(): PoolView {
-    if (this.#view === null) throw new Error(`pool ${this.#name} was used before its snapshot was there`);
+  /** What to choose a backend from; null while there is no snapshot. */
+  get view(): PoolView | null {
     return this.#view;
+  }
+
+  get isIdle(): boolean {
+    return this.#view?.channels().every((channel) => channel.isIdle) ?? true;
   }
 
   /** One call does both: report what happened, ask what changed. */

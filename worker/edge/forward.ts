@@ -1,11 +1,11 @@
-import type { Outcome } from "../../durable/model/outcome.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
 import { classifyStatus, isPlatformRefusal, mayBePlatformRefusal } from "../core/classify.ts";
 import { mustFollow } from "../core/follow.ts";
 import { responseHeadersToDrop } from "../core/headers.ts";
-import { type Problem, TIMED_OUT, UNREACHABLE } from "../core/problem.ts";
+import { TIMED_OUT, UNREACHABLE } from "../core/problem.ts";
 import type { SubChannel } from "../core/sub-channel.ts";
 import { type Env, isFetcher } from "../env.ts";
+import { answerProblem } from "./answer-problem.ts";
 import { TOO_LATE } from "./header-watch.ts";
 import type { Passage } from "./passage.ts";
 import { pumpWebSocket } from "./upgrade.ts";
@@ -20,22 +20,32 @@ export interface Attempt {
   readonly nowMs: EpochMs;
 }
 
+/** What an attempt's answer is made of. */
+interface Exchange {
+  readonly request: Request;
+  /** Aborted when the client leaves. */
+  readonly gone: AbortSignal;
+  readonly context: ExecutionContext;
+  readonly channel: SubChannel;
+}
+
 /**
  * Makes one attempt and answers with what came of it: the backend's response, streamed and untouched but for headers that
  * must not pass, or the problem that stands in its place. Ends the attempt in the sub-channel exactly once.
  */
-export function forward(
-  { request, env, context, isolate }: Passage,
-  attempt: Attempt,
-): Promise<Response | Problem> {
+export function forward({ request, env, context, isolate }: Passage, attempt: Attempt): Promise<Response> {
   const { channel, headerTimeoutMs, nowMs } = attempt;
+  // Taken once: asked for again after the client has left, it would know nothing of that.
   const gone = request.signal;
+  const exchange: Exchange = { request, gone, context, channel };
   const sent = send(attempt, request, gone, env);
-  return isolate.headerWatch.guard(sent, headerTimeoutMs, nowMs, context).then(
-    (response) =>
-      response === TOO_LATE ? fail(channel, "timed_out") : receive(response, channel, gone, context),
-    () => fail(channel, gone.aborted ? "client_gone" : "unreachable"),
+  const answer = isolate.headerWatch.guard(sent, headerTimeoutMs, nowMs, context).then(
+    (response) => (response === TOO_LATE ? fail("timed_out", exchange) : receive(response, exchange)),
+    () => fail("unreachable", exchange),
   );
+  // Held, or the runtime would drop it together with a client that leaves, and the attempt would be in flight for ever.
+  context.waitUntil(answer);
+  return answer;
 }
 
 /** Sends the request on: through the backend's binding where it names one, body streamed, redirects not followed. */
@@ -45,65 +55,68 @@ function send(
   gone: AbortSignal,
   env: Env,
 ): Promise<Response> {
-  const { url, via } = channel.backend;
-  const init: RequestInit = {
-    method: request.method,
-    headers,
-    body: request.body,
-    redirect: "manual",
-    signal: gone,
-    // The backend's bytes as they are: decoding and encoding again would cost, and change them.
-    encodeResponseBody: "manual",
-  };
-  if (via === null) return fetch(url + path, init);
+  const { via } = channel.backend;
+  const url = channel.backend.url + path;
+  const { method, body } = request;
+  // The backend's bytes as they are: decoding and encoding again would cost, and change them.
+  const how: RequestInit = { headers, redirect: "manual", signal: gone, encodeResponseBody: "manual" };
+  // A GET may have a body (RFC 9110 §9.3.1), which the runtime takes from a whole request only.
+  const hasOddBody = body !== null && (method === "GET" || method === "HEAD");
+  const target = hasOddBody ? new Request(url, request) : url;
+  const init = hasOddBody ? how : { ...how, method, body };
+  if (via === null) return fetch(target, init);
   const binding = env[via];
   return isFetcher(binding)
-    ? binding.fetch(url + path, init)
+    ? binding.fetch(target, init)
     : Promise.reject(
         new Error(`backend ${channel.id} is reached through ${via}, which is not a Fetcher binding`),
       );
 }
 
-function receive(
-  response: Response,
-  channel: SubChannel,
-  gone: AbortSignal,
-  context: ExecutionContext,
-): Response | Problem | Promise<Response | Problem> {
+function receive(response: Response, exchange: Exchange): Response | Promise<Response> {
+  const { channel, context } = exchange;
   const outcome = classifyStatus(response.status);
   if (outcome === "unreachable" || outcome === "timed_out") {
     // Its body is the platform's error page, which speaks of the backend's host.
     context.waitUntil(response.body?.cancel() ?? Promise.resolve());
-    return fail(channel, outcome);
+    return fail(outcome, exchange);
   }
-  if (response.status === 403 && mayBePlatformRefusal(response)) return receiveRefusal(response, channel);
+  if (response.status === 403 && mayBePlatformRefusal(response)) return receiveRefusal(response, exchange);
   channel.count(outcome);
   if (response.webSocket !== null) return pumpWebSocket(response, response.webSocket, () => channel.end());
   // The body is asked for last: merely looking at it makes the runtime build a stream for JavaScript.
   if (mustFollow(response.headers, channel.backend.admits) && response.body !== null) {
-    return follow(response, response.body, channel, gone, context);
+    return follow(response, response.body, exchange);
   }
   channel.end();
   return withoutDroppedHeaders(response);
 }
 
-async function receiveRefusal(response: Response, channel: SubChannel): Promise<Response | Problem> {
-  const body = await response.text();
-  if (isPlatformRefusal(body)) return fail(channel, "unreachable");
+async function receiveRefusal(response: Response, exchange: Exchange): Promise<Response> {
+  if (response.body === null) return receiveAnswer(response, exchange);
+  try {
+    const bytes = await response.arrayBuffer();
+    if (isPlatformRefusal(new TextDecoder().decode(bytes))) return fail("unreachable", exchange);
+    const { status, statusText, headers } = response;
+    return receiveAnswer(
+      new Response(bytes, { status, statusText, headers, encodeBody: "manual" }),
+      exchange,
+    );
+  } catch {
+    return fail("unreachable", exchange);
+  }
+}
+
+function receiveAnswer(response: Response, { channel }: Exchange): Response {
   channel.count("answered");
   channel.end();
-  return withoutDroppedHeaders(new Response(body, response));
+  return withoutDroppedHeaders(response);
 }
 
 /** Passes a body on and sees its end, whoever ends it. */
-function follow(
-  response: Response,
-  body: ReadableStream,
-  channel: SubChannel,
-  gone: AbortSignal,
-  context: ExecutionContext,
-): Response {
-  const length = response.headers.get("content-length");
+function follow(response: Response, body: ReadableStream, { context, gone, channel }: Exchange): Response {
+  const { status, statusText, headers } = response;
+  const length = headers.get("content-length");
   const { readable, writable } =
     length === null ? new IdentityTransformStream() : new FixedLengthStream(Number(length));
   context.waitUntil(
@@ -112,26 +125,21 @@ function follow(
       () => channel.end(),
     ),
   );
-  return withoutDroppedHeaders(
-    new Response(readable, { status: response.status, headers: response.headers, encodeBody: "manual" }),
-  );
+  return withoutDroppedHeaders(new Response(readable, { status, statusText, headers, encodeBody: "manual" }));
 }
 
 function withoutDroppedHeaders(response: Response): Response {
   const names = responseHeadersToDrop(response.headers);
   if (names === null) return response;
+  const { status, statusText } = response;
   const headers = new Headers(response.headers);
   for (const name of names) headers.delete(name);
-  return new Response(response.body, {
-    status: response.status,
-    statusText: response.statusText,
-    headers,
-    encodeBody: "manual",
-  });
+  return new Response(response.body, { status, statusText, headers, encodeBody: "manual" });
 }
 
-function fail(channel: SubChannel, outcome: Outcome): Problem {
-  channel.count(outcome);
+/** Answers in the place of a backend that gave no answer worth passing on; none is blamed for a client that left. */
+function fail(outcome: "unreachable" | "timed_out", { request, gone, channel }: Exchange): Response {
+  channel.count(gone.aborted ? "client_gone" : outcome);
   channel.end();
-  return outcome === "timed_out" ? TIMED_OUT : UNREACHABLE;
+  return answerProblem(outcome === "timed_out" ? TIMED_OUT : UNREACHABLE, request);
 }

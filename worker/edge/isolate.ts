@@ -1,4 +1,5 @@
-import type { PoolName } from "../../durable/model/names.ts";
+import { DEFAULT_POOL, type PoolName } from "../../durable/model/names.ts";
+import type { Route } from "../../durable/model/route.ts";
 import { parseSettings, type Settings } from "../core/settings.ts";
 import type { Env } from "../env.ts";
 import { EdgeDirectory } from "./edge-directory.ts";
@@ -9,7 +10,7 @@ import { HeaderWatch } from "./header-watch.ts";
 export class Isolate {
   readonly id = crypto.randomUUID();
   readonly settings: Settings;
-  readonly directory = new EdgeDirectory(this.id);
+  readonly directory = new EdgeDirectory(this.id, (routes) => this.#keepPools(routes));
   readonly headerWatch = new HeaderWatch();
   readonly #pools = new Map<PoolName, EdgePool>();
 
@@ -24,6 +25,12 @@ export class Isolate {
     const pool = new EdgePool(name, this.id);
     this.#pools.set(name, pool);
     return pool;
+  }
+
+  /** Forgets pools that no route leads to any more, unless something is in flight there. */
+  #keepPools(routes: readonly Route[]): void {
+    const used = new Set([DEFAULT_POOL, ...routes.map((route) => route.pool)]);
+    for (const [name, pool] of this.#pools) if (!used.has(name) && pool.isIdle) this.#pools.delete(name);
   }
 }
 

@@ -51,6 +51,8 @@ export class Leased<Document extends Versioned, Bindings> {
   #held: Held<Document> | null = null;
   #flight: Flight | null = null;
   #seq = 0;
+  /** The latest sync that was answered with "there is nothing". */
+  #absentSeq = 0;
   #failures = 0;
   #quietUntilMs: EpochMs = epochMs(0);
 
@@ -126,17 +128,21 @@ export class Leased<Document extends Versioned, Bindings> {
   #receive(reply: SyncReply<Document>, seq: number, sentMs: EpochMs): void {
     switch (reply.kind) {
       case "leased": {
+        // What was granted before the object said that there is nothing counts no more.
+        if (seq <= this.#absentSeq) return;
         const before = this.#held;
-        this.#held = install(before, reply, seq, sentMs);
+        const held = install(before, reply, seq, sentMs);
+        if (held !== null && held.document !== before?.document) this.#source.adopt(held.document);
+        this.#held = held;
         this.#failures = 0;
-        if (this.#held !== null && this.#held.document !== before?.document)
-          this.#source.adopt(this.#held.document);
         return;
       }
       case "absent":
+        if (seq <= (this.#held?.seq ?? 0)) return;
+        this.#absentSeq = Math.max(seq, this.#absentSeq);
         this.#held = null;
         this.#source.adopt(null);
-        this.#keepQuiet();
+        this.#quietUntilMs = after(clock(), MIN_QUIET_MS);
         return;
       case "late":
         return;

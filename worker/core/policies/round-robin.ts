@@ -27,7 +27,10 @@ export class RoundRobin implements Picker {
   }
 
   static prepare({ candidates, previous, chance }: Preparation<RoundRobin>): RoundRobin {
-    if (previous !== null) return new RoundRobin(candidates, previous.#turnsFor(candidates));
+    // From one that had nobody to choose there is nothing to go on with, and no phase to keep.
+    if (previous !== null && previous.#sum > 0) {
+      return new RoundRobin(candidates, previous.#turnsFor(candidates));
+    }
     const picker = new RoundRobin(candidates, new Float64Array(candidates.length));
     picker.#advance(chance);
     return picker;
