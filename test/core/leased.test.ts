@@ -45,6 +45,25 @@ class Ring implements Source<Versioned, null> {
     await vi.advanceTimersByTimeAsync(0);
   }
 
+  /** Takes the oldest sync aside, to be answered after younger ones. */
+  later(): { grant(version: number): Promise<void> } {
+    const [aside] = [this.#pending.shift(), this.#failing.shift()];
+    return {
+      grant: async (version) => {
+        const document = { incarnation: "one", version };
+        aside?.({ kind: "leased", ...document, document, leaseMs: LEASE_MS, nextSyncMs: REFRESH_MS });
+        await vi.advanceTimersByTimeAsync(0);
+      },
+    };
+  }
+
+  /** Answers the oldest sync: there is no such pool. */
+  async deny(): Promise<void> {
+    this.#failing.shift();
+    this.#pending.shift()?.({ kind: "absent" });
+    await vi.advanceTimersByTimeAsync(0);
+  }
+
   async fail(): Promise<void> {
     this.#pending.shift();
     this.#failing.shift()?.(new Error("unreachable"));
@@ -167,4 +186,30 @@ it("holds every sync in waitUntil, or it would end with the request that began i
   obtain();
   await pass(0);
   expect(held).toHaveLength(before + 1);
+});
+
+it("sees a pool soon after it was made, however long it was missing before", async () => {
+  for (let second = 0; second < 10; second++) {
+    obtain();
+    await pass(0);
+    await ring.deny();
+    await pass(1_000);
+  }
+  const request = obtain();
+  await pass(0);
+  await ring.grant(1);
+  expect(request.got).toMatchObject({ document: { version: 1 } });
+});
+
+it("takes no notice of an answer from before the object said that there is nothing", async () => {
+  obtain();
+  await pass(6_000);
+  const request = obtain();
+  await pass(0);
+  const late = ring.later();
+  await ring.deny();
+  await late.grant(1);
+  await pass(WAIT_MS);
+  expect(request.got).toBeNull();
+  expect(leased.fresh(clock())).toBeNull();
 });

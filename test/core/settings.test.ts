@@ -5,6 +5,7 @@ const DEFAULTS = {
   adminPrefix: "/_ring",
   adminHost: null,
   isForwardedTrusted: false,
+  isLocal: false,
   arePrivateBackendsAllowed: false,
 };
 
@@ -21,6 +22,7 @@ it("takes what is set, and no notice of other variables", () => {
       ADMIN_PREFIX: "/ops/ring-1",
       ADMIN_HOST: "ring.example.com",
       TRUST_FORWARDED: "true",
+      LOCAL_RUNTIME: "true",
       ALLOW_PRIVATE_BACKENDS: "false",
       OPERATOR_TOKEN: "secret",
     }),
@@ -28,6 +30,7 @@ it("takes what is set, and no notice of other variables", () => {
     adminPrefix: "/ops/ring-1",
     adminHost: "ring.example.com",
     isForwardedTrusted: true,
+    isLocal: true,
     arePrivateBackendsAllowed: false,
   });
 });

@@ -120,6 +120,26 @@ describe("bad input", () => {
     ["PUT", "/routes/r", { pool: "default", path: "/a/../b" }, "path"],
     ["PUT", "/routes/r", { pool: "default", host: "UPPER.example" }, "host"],
     ["POST", "/pools/default/backends/a/drain", { forMs: -1 }, "forMs"],
+    ["PATCH", "/pools/default", { sync: [] }, "sync"],
+    ["PUT", "/pools/default", { backends: [{ id: "a", url: "not a url" }] }, "backends.0.url"],
+    [
+      "PUT",
+      "/pools/default",
+      { backends: [{ id: "a", url: "http://h", labels: ["x"] }] },
+      "backends.0.labels",
+    ],
+    [
+      "PUT",
+      "/pools/default",
+      {
+        backends: [
+          { id: "a", url: "http://h", admin: { kind: "draining", untilMs: Number.MAX_SAFE_INTEGER } },
+        ],
+      },
+      "backends.0.admin.untilMs",
+    ],
+    ["PUT", "/routes/r", { pool: "default", path: "/grün" }, "path"],
+    ["PUT", "/routes/r", { pool: "default", methods: [] }, "methods"],
   ])(
     "refuses %s %s with %j, naming the field %s, its value and its range",
     async (method, path, body, field) => {
@@ -181,4 +201,30 @@ it("refuses routes that would tie, and a pool that a route uses cannot be delete
   await admin.do("DELETE", "/routes/one");
   await admin.do("DELETE", "/pools/shop");
   expect((await admin.send("GET", "/pools/shop")).status).toBe(404);
+});
+
+it("never lets a backend see an admin request, however its path is written", async () => {
+  const cluster = await start();
+  await cluster.admin.do("PUT", "/pools/default", { backends: [cluster.backend("a")] });
+  for (const path of [
+    "/_ring/pools",
+    "/x/../_ring/pools",
+    "/./_ring/pools",
+    "/x\\..\\_ring\\pools",
+    "/%5Fring/pools",
+  ]) {
+    expect(await cluster.ask({ path })).toMatchObject({ status: 401, backend: null });
+  }
+  expect((await cluster.ask({ path: "/_rings" })).backend).toBe("a");
+});
+
+it("keeps no pool that it has no room for, and lists none that was refused", async () => {
+  const { admin } = await start();
+  const made = Array.from({ length: 200 }, (_, index) => admin.do("PUT", `/pools/pool-${index}`, {}));
+  await Promise.all(made);
+  expect((await admin.send("PUT", "/pools/one-more", {})).status).toBe(422);
+  expect((await admin.send("GET", "/pools/one-more")).status).toBe(404);
+  await admin.do("DELETE", "/pools/pool-0");
+  expect((await admin.send("PUT", "/pools/one-more", {}, { "if-match": '"7"' })).status).toBe(412);
+  expect((await admin.do("GET", "/pools")).body.pools).not.toContain("one-more");
 });

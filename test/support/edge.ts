@@ -49,6 +49,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
           ...config.vars,
           OPERATOR_TOKENS: OPERATOR_TOKEN,
           ALLOW_PRIVATE_BACKENDS: "true",
+          LOCAL_RUNTIME: "true",
           ...options.variables,
         },
         durableObjects: Object.fromEntries(

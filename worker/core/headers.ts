@@ -9,36 +9,28 @@ export interface ForwardedFacts {
   readonly protocol: Protocol;
   /** Names this deployment: `ringmaster-1f2e3d4c`. */
   readonly deployment: string;
+  /** Whether this is a local runtime, which leaves its own headers on a request. */
+  readonly isLocal: boolean;
   /** Whether what the client sent in `Forwarded` and `X-Forwarded-*` is kept and appended to. */
   readonly isForwardedTrusted: boolean;
 }
 
 /**
- * Never passed on: headers of one hop (RFC 9110 §7.6.1), `Expect` (the edge has answered it), `Proxy-Authorization` (RFC
- * 9110 §11.7.2, meant for a proxy), what the local runtime takes orders from, and `Host`, which is the backend's own. They are deleted by name, since looking
- * through all names of a request costs 4 % of the throughput. `Upgrade` is not here: the runtime drops it except on a
- * WebSocket.
+ * Never passed on. They are deleted by name, since looking through all names of a request costs 4 % of the throughput;
+ * `Expect` because the edge has answered it, `Proxy-Authorization` because it is meant for a proxy (RFC 9110 §11.7.2).
  */
-const NEVER_PASSED = [
-  "connection",
-  "expect",
-  "host",
-  "keep-alive",
-  "proxy-authorization",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "mf-cf-blob",
-  "mf-custom-fetch-service",
-  "mf-custom-node-service",
-  "mf-disable-pretty-error",
-  "mf-original-hostname",
-  "mf-original-url",
-  "mf-route-override",
-] as const;
+const NEVER_PASSED = ["expect", "proxy-authorization", "trailer"] as const;
 
-/** Claims about the client and its connection that only a trusted one may make; by name, for the same reason. */
+/**
+ * For one hop only (RFC 9110 §7.6.1). HTTP/2 and HTTP/3 have none of them (RFC 9113 §8.2.2). `Upgrade` is not here: the
+ * runtime drops it except on a WebSocket; `TE` it always drops.
+ */
+const HOP_BY_HOP = ["connection", "keep-alive", "proxy-connection", "transfer-encoding"] as const;
+
+/**
+ * Claims about the client and its connection that only a trusted one may make, by name for the same reason. Those that
+ * are set anew anyway are not here.
+ */
 const CLAIMS = [
   "forwarded",
   "true-client-ip",
@@ -47,14 +39,11 @@ const CLAIMS = [
   "x-forwarded-by",
   "x-forwarded-client-cert",
   "x-forwarded-email",
-  "x-forwarded-for",
   "x-forwarded-groups",
-  "x-forwarded-host",
   "x-forwarded-method",
   "x-forwarded-port",
   "x-forwarded-preferred-username",
   "x-forwarded-prefix",
-  "x-forwarded-proto",
   "x-forwarded-protocol",
   "x-forwarded-scheme",
   "x-forwarded-server",
@@ -79,8 +68,9 @@ export function hasLooped(headers: Headers, deployment: string): boolean {
  */
 export function requestHeaders(received: Headers, facts: ForwardedFacts): Headers {
   const headers = new Headers(received);
-  for (const name of nominatedBy(received.get("connection"))) headers.delete(name);
   for (const name of NEVER_PASSED) headers.delete(name);
+  if (facts.protocol !== "HTTP/2" && facts.protocol !== "HTTP/3") deleteHopByHop(headers);
+  if (facts.isLocal) deleteLocal(headers, received);
   if (facts.isForwardedTrusted) appendToClaims(headers, facts);
   else replaceClaims(headers, facts);
   headers.append("via", `${versionOf(facts.protocol)} ${facts.deployment}`);
@@ -88,9 +78,20 @@ export function requestHeaders(received: Headers, facts: ForwardedFacts): Header
   return headers;
 }
 
+function deleteHopByHop(headers: Headers): void {
+  for (const name of nominatedBy(headers.get("connection"))) headers.delete(name);
+  for (const name of HOP_BY_HOP) headers.delete(name);
+}
+
+/** What the local runtime takes orders from, `MF-*`: a backend that is another local runtime would obey. */
+function deleteLocal(headers: Headers, received: Headers): void {
+  for (const name of received.keys()) if (name.startsWith("mf-")) headers.delete(name);
+}
+
 function replaceClaims(headers: Headers, { clientAddress, target }: ForwardedFacts): void {
   for (const name of CLAIMS) headers.delete(name);
-  if (clientAddress !== null) headers.set("x-forwarded-for", clientAddress);
+  if (clientAddress === null) headers.delete("x-forwarded-for");
+  else headers.set("x-forwarded-for", clientAddress);
   headers.set("x-forwarded-proto", target.scheme);
   headers.set("x-forwarded-host", target.host);
 }

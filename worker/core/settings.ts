@@ -6,12 +6,15 @@ export interface Settings {
   readonly adminHost: string | null;
   /** Whether `Forwarded` and `X-Forwarded-*` of clients are kept. Default false. */
   readonly isForwardedTrusted: boolean;
+  /** Whether this runs on Miniflare, whose `MF-*` headers must not reach a backend. Default false. */
+  readonly isLocal: boolean;
   /** Whether backends may live on loopback, private and literal addresses. Default false. */
   readonly arePrivateBackendsAllowed: boolean;
 }
 
 /**
- * Reads the variables `ADMIN_PREFIX`, `ADMIN_HOST`, `TRUST_FORWARDED` and `ALLOW_PRIVATE_BACKENDS`.
+ * Reads the variables `ADMIN_PREFIX`, `ADMIN_HOST`, `TRUST_FORWARDED`, `LOCAL_RUNTIME` and
+ * `ALLOW_PRIVATE_BACKENDS`.
  *
  * @throws Error naming the variable, its value and what it may hold, since a deployment with a wrong one must not serve.
  */
@@ -20,6 +23,7 @@ export function parseSettings(variables: Readonly<Record<string, unknown>>): Set
     adminPrefix: parsePrefix(variables["ADMIN_PREFIX"]),
     adminHost: parseHost(variables["ADMIN_HOST"]),
     isForwardedTrusted: parseFlag("TRUST_FORWARDED", variables["TRUST_FORWARDED"]),
+    isLocal: parseFlag("LOCAL_RUNTIME", variables["LOCAL_RUNTIME"]),
     arePrivateBackendsAllowed: parseFlag("ALLOW_PRIVATE_BACKENDS", variables["ALLOW_PRIVATE_BACKENDS"]),
   };
 }

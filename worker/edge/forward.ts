@@ -65,6 +65,8 @@ function send(
   const target = hasOddBody ? new Request(url, request) : url;
   const init = hasOddBody ? how : { ...how, method, body };
   if (via === null) return fetch(target, init);
+  // A binding is given the `Host` it is told; it gets its backend's own, as plain fetch does.
+  headers.delete("host");
   const binding = env[via];
   return isFetcher(binding)
     ? binding.fetch(target, init)

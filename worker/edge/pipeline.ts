@@ -77,8 +77,8 @@ function attempt(passage: Passage, way: Way, nowMs: EpochMs): Answer {
     pool.tally.countIncident("no_backend");
     return answerProblem(NO_BACKEND, request);
   }
-  const { isForwardedTrusted } = isolate.settings;
-  const facts = { clientAddress, target, protocol, deployment, isForwardedTrusted };
+  const { isForwardedTrusted, isLocal } = isolate.settings;
+  const facts = { clientAddress, target, protocol, deployment, isForwardedTrusted, isLocal };
   return forward(passage, {
     channel,
     path: rewritePath(destination, target.path) + target.query,
