@@ -1,6 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { convertV4MiniflareOptions, Miniflare, NoOpLog } from "miniflare";
+import {
+  convertV4MiniflareOptions,
+  Miniflare,
+  type Request as MiniflareRequest,
+  type Response as MiniflareResponse,
+  NoOpLog,
+} from "miniflare";
 import { unstable_readConfig } from "wrangler";
 import { OFFLINE, ROOT } from "./bundle.ts";
 
@@ -14,6 +20,8 @@ export interface EdgeOptions {
   readonly instances?: number;
   /** Variables beside those for local use. */
   readonly variables?: Readonly<Record<string, string>>;
+  /** Fetcher bindings by name, for backends reached through `via`: a request leads to what the function answers. */
+  readonly services?: Readonly<Record<string, (request: MiniflareRequest) => MiniflareResponse>>;
   /** Folder that keeps the objects' state; left out, it goes with the process. */
   readonly persist?: string;
   /** Port of the first instance; left out, a free one. */
@@ -52,6 +60,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
           LOCAL_RUNTIME: "true",
           ...options.variables,
         },
+        serviceBindings: { ...options.services },
         durableObjects: Object.fromEntries(
           config.durable_objects.bindings.map(
             ({ name: binding, class_name: className }: { name: string; class_name: string }) => [
