@@ -87,7 +87,7 @@ export abstract class DurableBase extends Itty {
       // The name was held against `callable.writes`, so this is one of the subclass's own async methods.
       const call = (this as unknown as Record<string, (argument: unknown) => Promise<unknown>>)[method];
       return call === undefined
-        ? refusal(403, `${method} is not implemented`)
+        ? refusal(403, "not a method of this object")
         : Response.json(await call.call(this, JSON.parse(new TextDecoder().decode(body))));
     } catch (error) {
       return internalError(error);
