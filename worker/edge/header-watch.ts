@@ -17,7 +17,7 @@ interface Waiting {
 }
 
 /**
- * Holds attempts to their header deadline. A timer for every request would cost 6 % of the CPU, so one timer a second
+ * Holds attempts to their header deadline. A timer for every request costs about 5 % of the throughput, so one a second
  * serves the whole isolate. It is held by whichever request comes first, and wakes those attempts that have been waiting
  * for a while; only they set a timer of their own. Waking resolves a promise of another request, which the runtime then
  * goes on with in that request (compatibility flag `handle_cross_request_promise_resolution`).
