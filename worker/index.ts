@@ -5,6 +5,7 @@ import { BAD_TARGET } from "./core/problem.ts";
 import { parseTarget } from "./core/target.ts";
 import { answerProblem } from "./edge/answer-problem.ts";
 import { thisIsolate } from "./edge/isolate.ts";
+import { Passage } from "./edge/passage.ts";
 import { serve } from "./edge/pipeline.ts";
 import type { Env } from "./env.ts";
 
@@ -17,7 +18,8 @@ export default {
     const isolate = thisIsolate(env);
     const target = parseTarget(request.url);
     if (target === null) return answerProblem(BAD_TARGET, request);
-    if (!isAdminRequest(target, isolate.settings)) return serve({ request, target, env, context, isolate });
+    if (!isAdminRequest(target, isolate.settings))
+      return serve(new Passage(request, target, env, context, isolate));
     admin ??= createAdmin(isolate.settings);
     return admin.fetch(request, env, context);
   },

@@ -10,7 +10,7 @@ import { ROUTES, UNTIED_ROUTES } from "./support/route-arbitraries.ts";
 function asked(url: string, method = "GET", headers: Readonly<Record<string, string>> = {}): Asked {
   const target = parseTarget(`https://${url}`);
   if (target === null) throw new Error(`${url} is no URL`);
-  return { target, method, headers: new Headers(headers) };
+  return { target, request: { method, headers: new Headers(headers) } };
 }
 
 /** The pool a request is led to; null when no route matches. */
@@ -213,8 +213,8 @@ function matchesByHand({ host, path, methods, headers }: Route, request: Asked):
     (methods?.includes(request.method) ?? true) &&
     headers.every(
       ({ name, value }) =>
-        request.headers.get(name) !== null &&
-        (value ?? request.headers.get(name)) === request.headers.get(name),
+        request.request.headers.get(name) !== null &&
+        (value ?? request.request.headers.get(name)) === request.request.headers.get(name),
     )
   );
 }

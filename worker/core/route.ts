@@ -16,8 +16,8 @@ export interface Destination {
 /** What of a request routes look at. */
 export interface Asked {
   readonly target: Target;
-  readonly method: string;
-  readonly headers: { get(name: string): string | null };
+  /** Its method and headers are only read when a route asks for them: each reading costs. */
+  readonly request: { readonly method: string; readonly headers: { get(name: string): string | null } };
 }
 
 interface Candidate {
@@ -100,9 +100,9 @@ function firstMatch(candidates: readonly Candidate[] | undefined, asked: Asked):
 function matches(route: Route, asked: Asked): boolean {
   return (
     isUnder(asked.target.path, route.path) &&
-    (route.methods === undefined || route.methods.includes(asked.method)) &&
+    (route.methods === undefined || route.methods.includes(asked.request.method)) &&
     route.headers.every(({ name, value }) => {
-      const sent = asked.headers.get(name);
+      const sent = asked.request.headers.get(name);
       return value === undefined ? sent !== null : sent === value;
     })
   );

@@ -1,12 +1,13 @@
+import type { Outcome } from "../../durable/model/outcome.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
 import { classifyStatus, isPlatformRefusal, mayBePlatformRefusal } from "../core/classify.ts";
 import { mustFollow } from "../core/follow.ts";
 import { responseHeadersToDrop } from "../core/headers.ts";
 import { TIMED_OUT, UNREACHABLE } from "../core/problem.ts";
 import type { SubChannel } from "../core/sub-channel.ts";
-import { type Env, isFetcher } from "../env.ts";
+import { isFetcher } from "../env.ts";
 import { answerProblem } from "./answer-problem.ts";
-import { TOO_LATE } from "./header-watch.ts";
+import type { Guarded } from "./header-watch.ts";
 import type { Passage } from "./passage.ts";
 import { pumpWebSocket } from "./upgrade.ts";
 
@@ -20,50 +21,31 @@ export interface Attempt {
   readonly nowMs: EpochMs;
 }
 
-/** What an attempt's answer is made of. */
-interface Exchange {
-  readonly request: Request;
-  /** Aborted when the client leaves. */
-  readonly gone: AbortSignal;
-  readonly context: ExecutionContext;
-  readonly channel: SubChannel;
-}
-
 /**
  * Makes one attempt and answers with what came of it: the backend's response, streamed and untouched but for headers that
  * must not pass, or the problem that stands in its place. Ends the attempt in the sub-channel exactly once.
  */
-export function forward({ request, env, context, isolate }: Passage, attempt: Attempt): Promise<Response> {
+export function forward(passage: Passage, attempt: Attempt): Promise<Response> {
   const { channel, headerTimeoutMs, nowMs } = attempt;
-  // Taken once: asked for again after the client has left, it would know nothing of that.
-  const gone = request.signal;
-  const exchange: Exchange = { request, gone, context, channel };
-  const sent = send(attempt, request, gone, env);
-  const answer = isolate.headerWatch.guard(sent, headerTimeoutMs, nowMs, context).then(
-    (response) => (response === TOO_LATE ? fail("timed_out", exchange) : receive(response, exchange)),
-    () => fail("unreachable", exchange),
-  );
-  // Held, or the runtime would drop it together with a client that leaves, and the attempt would be in flight for ever.
-  context.waitUntil(answer);
-  return answer;
+  const exchange = new Exchange(passage, channel);
+  return passage.isolate.headerWatch.guard(send(attempt, passage), exchange, headerTimeoutMs, nowMs);
 }
 
 /** Sends the request on: through the backend's binding where it names one, body streamed, redirects not followed. */
-function send(
-  { channel, path, headers }: Attempt,
-  request: Request,
-  gone: AbortSignal,
-  env: Env,
-): Promise<Response> {
+function send({ channel, path, headers }: Attempt, passage: Passage): Promise<Response> {
+  const { request, env } = passage;
   const { via } = channel.backend;
   const url = channel.backend.url + path;
   const { method, body } = request;
-  // The backend's bytes as they are: decoding and encoding again would cost, and change them.
-  const how: RequestInit = { headers, redirect: "manual", signal: gone, encodeResponseBody: "manual" };
+  // An upload breaks when its client leaves, and only who has asked in time can tell that from a backend's fault.
+  if (body !== null) void passage.gone;
   // A GET may have a body (RFC 9110 §9.3.1), which the runtime takes from a whole request only.
   const hasOddBody = body !== null && (method === "GET" || method === "HEAD");
   const target = hasOddBody ? new Request(url, request) : url;
-  const init = hasOddBody ? how : { ...how, method, body };
+  // The backend's bytes as they are: decoding and encoding again would cost, and change them.
+  const init: RequestInit = hasOddBody
+    ? { headers, redirect: "manual", encodeResponseBody: "manual" }
+    : { method, headers, body, redirect: "manual", encodeResponseBody: "manual" };
   if (via === null) return fetch(target, init);
   // A binding is given the `Host` it is told; it gets its backend's own, as plain fetch does.
   headers.delete("host");
@@ -75,59 +57,100 @@ function send(
       );
 }
 
-function receive(response: Response, exchange: Exchange): Response | Promise<Response> {
-  const { channel, context } = exchange;
-  const outcome = classifyStatus(response.status);
-  if (outcome === "unreachable" || outcome === "timed_out") {
-    // Its body is the platform's error page, which speaks of the backend's host.
-    context.waitUntil(response.body?.cancel() ?? Promise.resolve());
-    return fail(outcome, exchange);
-  }
-  if (response.status === 403 && mayBePlatformRefusal(response)) return receiveRefusal(response, exchange);
-  channel.count(outcome);
-  if (response.webSocket !== null) return pumpWebSocket(response, response.webSocket, () => channel.end());
-  // The body is asked for last: merely looking at it makes the runtime build a stream for JavaScript.
-  if (mustFollow(response.headers, channel.backend.admits) && response.body !== null) {
-    return follow(response, response.body, exchange);
-  }
-  channel.end();
-  return withoutDroppedHeaders(response);
-}
+/** One attempt after it was sent: counts what becomes of it once, and ends it once. */
+class Exchange implements Guarded {
+  readonly passage: Passage;
+  readonly #channel: SubChannel;
+  #isCounted = false;
+  #isOver = false;
 
-async function receiveRefusal(response: Response, exchange: Exchange): Promise<Response> {
-  if (response.body === null) return receiveAnswer(response, exchange);
-  try {
-    const bytes = await response.arrayBuffer();
-    if (isPlatformRefusal(new TextDecoder().decode(bytes))) return fail("unreachable", exchange);
+  constructor(passage: Passage, channel: SubChannel) {
+    this.passage = passage;
+    this.#channel = channel;
+  }
+
+  receive(response: Response): Response | Promise<Response> {
+    const { status } = response;
+    const outcome = classifyStatus(status);
+    if (outcome === "unreachable" || outcome === "timed_out") {
+      // Its body is the platform's error page, which speaks of the backend's host.
+      this.passage.waitUntil(response.body?.cancel() ?? Promise.resolve());
+      return this.#replace(outcome);
+    }
+    if (status === 403 && mayBePlatformRefusal(response)) {
+      const answer = this.#receiveRefusal(response);
+      this.passage.waitUntil(answer);
+      return answer;
+    }
+    this.#count(outcome);
+    if (response.webSocket !== null) return pumpWebSocket(response, response.webSocket, () => this.#end());
+    // The body is asked for last: merely looking at it makes the runtime build a stream for JavaScript.
+    if (mustFollow(response.headers, this.#channel.backend.admits) && response.body !== null)
+      return this.#follow(response, response.body);
+    this.#end();
+    return withoutDroppedHeaders(response);
+  }
+
+  fail(): Response {
+    return this.#replace("unreachable");
+  }
+
+  giveUp(): Response {
+    return this.#replace("timed_out");
+  }
+
+  abandon(): void {
+    this.#count("client_gone");
+    this.#end();
+  }
+
+  async #receiveRefusal(response: Response): Promise<Response> {
+    if (response.body === null) return this.#pass(response);
+    try {
+      const bytes = await response.arrayBuffer();
+      if (isPlatformRefusal(new TextDecoder().decode(bytes))) return this.#replace("unreachable");
+      const { status, statusText, headers } = response;
+      return this.#pass(new Response(bytes, { status, statusText, headers, encodeBody: "manual" }));
+    } catch {
+      return this.#replace("unreachable");
+    }
+  }
+
+  #pass(response: Response): Response {
+    this.#count("answered");
+    this.#end();
+    return withoutDroppedHeaders(response);
+  }
+
+  /** Passes a body on and sees its end, whoever ends it. */
+  #follow(response: Response, body: ReadableStream): Response {
     const { status, statusText, headers } = response;
-    return receiveAnswer(
-      new Response(bytes, { status, statusText, headers, encodeBody: "manual" }),
-      exchange,
+    const length = headers.get("content-length");
+    const { readable, writable } =
+      length === null ? new IdentityTransformStream() : new FixedLengthStream(Number(length));
+    const end = (): void => this.#end();
+    this.passage.waitUntil(body.pipeTo(writable, { signal: this.passage.gone }).then(end, end));
+    return withoutDroppedHeaders(
+      new Response(readable, { status, statusText, headers, encodeBody: "manual" }),
     );
-  } catch {
-    return fail("unreachable", exchange);
   }
-}
 
-function receiveAnswer(response: Response, { channel }: Exchange): Response {
-  channel.count("answered");
-  channel.end();
-  return withoutDroppedHeaders(response);
-}
+  /** Answers in the place of a backend that gave no answer worth passing on; none is blamed for a client that left. */
+  #replace(outcome: "unreachable" | "timed_out"): Response {
+    this.#count(this.passage.isAbandoned ? "client_gone" : outcome);
+    this.#end();
+    return answerProblem(outcome === "timed_out" ? TIMED_OUT : UNREACHABLE, this.passage.request);
+  }
 
-/** Passes a body on and sees its end, whoever ends it. */
-function follow(response: Response, body: ReadableStream, { context, gone, channel }: Exchange): Response {
-  const { status, statusText, headers } = response;
-  const length = headers.get("content-length");
-  const { readable, writable } =
-    length === null ? new IdentityTransformStream() : new FixedLengthStream(Number(length));
-  context.waitUntil(
-    body.pipeTo(writable, { signal: gone }).then(
-      () => channel.end(),
-      () => channel.end(),
-    ),
-  );
-  return withoutDroppedHeaders(new Response(readable, { status, statusText, headers, encodeBody: "manual" }));
+  #count(outcome: Outcome): void {
+    if (!this.#isCounted) this.#channel.count(outcome);
+    this.#isCounted = true;
+  }
+
+  #end(): void {
+    if (!this.#isOver) this.#channel.end();
+    this.#isOver = true;
+  }
 }
 
 function withoutDroppedHeaders(response: Response): Response {
@@ -137,11 +160,4 @@ function withoutDroppedHeaders(response: Response): Response {
   const headers = new Headers(response.headers);
   for (const name of names) headers.delete(name);
   return new Response(response.body, { status, statusText, headers, encodeBody: "manual" });
-}
-
-/** Answers in the place of a backend that gave no answer worth passing on; none is blamed for a client that left. */
-function fail(outcome: "unreachable" | "timed_out", { request, gone, channel }: Exchange): Response {
-  channel.count(gone.aborted ? "client_gone" : outcome);
-  channel.end();
-  return answerProblem(outcome === "timed_out" ? TIMED_OUT : UNREACHABLE, request);
 }

@@ -1,99 +1,167 @@
 import { after, type EpochMs, epochMs } from "../../durable/model/time.ts";
 import { clock } from "./leased.ts";
+import type { Passage } from "./passage.ts";
 
-/** What a guarded attempt gives when its backend sent no response headers in time. */
-export const TOO_LATE = Symbol("too late");
-
-/** How often one isolate looks after its attempts, milliseconds. */
+/** How often a round of looks begins, milliseconds. */
 const ROUND_MS = 1_000;
 
-/** An attempt is looked after once it has waited for so long, milliseconds; nearly all are over by then. */
-const SLOW_MS = 500;
+/**
+ * How long an attempt is left alone, how long its request then has to show that it lives, and what lies between the looks
+ * of one round; milliseconds.
+ */
+const LOOK_MS = 500;
 
-interface Waiting {
-  readonly sinceMs: EpochMs;
-  /** Tells the attempt, in the request it belongs to, to set a timer of its own. */
-  wake: () => void;
+/** A request that has not ended its attempt so long after the deadline never will, milliseconds. */
+const GRACE_MS = 5_000;
+
+/** An attempt under guard. One of `receive`, `fail` and `giveUp` is called, once, if its request lives to see it. */
+export interface Guarded {
+  readonly passage: Passage;
+  /** The backend's response headers are here. */
+  receive(response: Response): Response | Promise<Response>;
+  /** There will be none. */
+  fail(): Response;
+  /** There are none at the deadline. */
+  giveUp(): Response;
+  /** The client has left, as far as can be seen: an answer may still be asked for after that. */
+  abandon(): void;
 }
 
 /**
- * Holds attempts to their header deadline. A timer for every request costs about 5 % of the throughput, so one a second
- * serves the whole isolate. It is held by whichever request comes first, and wakes those attempts that have been waiting
- * for a while; only they set a timer of their own. Waking resolves a promise of another request, which the runtime then
- * goes on with in that request (compatibility flag `handle_cross_request_promise_resolution`).
+ * Holds attempts to their header deadline, and ends those whose client has left.
+ *
+ * A timer for every request costs about 5 % of the throughput, and listening for its client as much. So one round of
+ * looks a second, held by whichever request comes first, serves the whole isolate: it calls on attempts that have been
+ * waiting for a while, and only they set a timer and listen. Who does not answer the call is dead: its client left, and
+ * the runtime has dropped the request and aborted what it waited for.
  */
 export class HeaderWatch {
-  readonly #waiting = new Set<Waiting>();
+  readonly #waits = new Set<Wait>();
   #roundBeganMs: EpochMs = epochMs(0);
 
-  /** What `work`, begun at `nowMs`, settles to, or `TOO_LATE` after `timeoutMs`. */
-  guard<Value>(
-    work: Promise<Value>,
-    timeoutMs: number,
-    nowMs: EpochMs,
-    context: ExecutionContext,
-  ): Promise<Value | typeof TOO_LATE> {
-    if (timeoutMs < 2 * ROUND_MS) return orTooLate(work, timeoutMs);
-    this.#keepRounds(nowMs, context);
-    const waiting: Waiting = { sinceMs: nowMs, wake: doNothing };
-    this.#waiting.add(waiting);
+  /** What `guarded` makes of what `work`, begun at `nowMs`, comes to within `timeoutMs`. */
+  guard(work: Promise<Response>, guarded: Guarded, timeoutMs: number, nowMs: EpochMs): Promise<Response> {
     return new Promise((resolve, reject) => {
-      const slow = new Promise<void>((wake) => {
-        waiting.wake = wake;
-      });
-      // Independent of what follows: a runtime that is late with waking must not hold up the answer.
+      const wait = new Wait(guarded, resolve, nowMs, after(nowMs, timeoutMs));
+      this.#waits.add(wait);
       work.then(
-        (value) => {
-          this.#waiting.delete(waiting);
-          resolve(value);
+        (response) => {
+          this.#waits.delete(wait);
+          if (!wait.end()) return;
+          try {
+            resolve(guarded.receive(response));
+          } catch (error) {
+            reject(error);
+          }
         },
-        (error: unknown) => {
-          this.#waiting.delete(waiting);
-          reject(error);
+        () => {
+          this.#waits.delete(wait);
+          if (wait.end()) resolve(guarded.fail());
         },
       );
-      void slow.then(() => orTooLate(work, after(nowMs, timeoutMs) - clock()).then(resolve, reject));
+      if (timeoutMs < 2 * ROUND_MS) wait.attend();
+      else this.#keepRounds(nowMs, guarded.passage);
     });
   }
 
-  #keepRounds(nowMs: EpochMs, context: ExecutionContext): void {
+  #keepRounds(nowMs: EpochMs, passage: Passage): void {
     if (nowMs - this.#roundBeganMs < ROUND_MS) return;
     this.#roundBeganMs = nowMs;
-    context.waitUntil(this.#goRound());
+    passage.waitUntil(this.#goRound());
   }
 
-  /** Twice, since what came late in a round is not slow yet at its end, and perhaps no other request begins the next. */
+  /**
+   * The looks after the first are for what came late in the round, as perhaps no other request begins the next: one to
+   * call on it, one to see who answered.
+   */
   async #goRound(): Promise<void> {
-    await elapse(ROUND_MS);
-    this.#wakeSlow(clock());
-    await elapse(SLOW_MS);
-    this.#wakeSlow(clock());
+    for (const waitMs of [ROUND_MS, LOOK_MS, LOOK_MS]) {
+      await elapse(waitMs);
+      this.#look(clock());
+    }
   }
 
-  #wakeSlow(nowMs: EpochMs): void {
-    for (const waiting of this.#waiting) {
-      if (nowMs - waiting.sinceMs < SLOW_MS) continue;
-      this.#waiting.delete(waiting);
-      waiting.wake();
+  #look(nowMs: EpochMs): void {
+    for (const wait of this.#waits) {
+      if (!wait.isDead(nowMs)) wait.callIfSlow(nowMs);
+      else {
+        this.#waits.delete(wait);
+        wait.guarded.abandon();
+      }
     }
   }
 }
 
-/** What `work` settles to, or `TOO_LATE` after `timeoutMs`. Has to run in the request that `work` belongs to. */
-function orTooLate<Value>(work: Promise<Value>, timeoutMs: number): Promise<Value | typeof TOO_LATE> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => resolve(TOO_LATE), timeoutMs);
-    work.then(
-      (value) => {
-        clearTimeout(timer);
-        resolve(value);
-      },
-      (error: unknown) => {
-        clearTimeout(timer);
-        reject(error);
-      },
+/** One attempt's wait for its response headers. */
+class Wait {
+  readonly guarded: Guarded;
+  readonly #resolve: (answer: Response) => void;
+  readonly #sinceMs: EpochMs;
+  readonly #deadlineMs: EpochMs;
+  #isOver = false;
+  #isAttended = false;
+  #calledMs: EpochMs | null = null;
+  #call: () => void = doNothing;
+  #stopAttending: () => void = doNothing;
+
+  constructor(guarded: Guarded, resolve: (answer: Response) => void, sinceMs: EpochMs, deadlineMs: EpochMs) {
+    this.guarded = guarded;
+    this.#resolve = resolve;
+    this.#sinceMs = sinceMs;
+    this.#deadlineMs = deadlineMs;
+    // Nothing but this waits for the call: a runtime that is late with it must not hold up the answer.
+    void new Promise<void>((call) => {
+      this.#call = call;
+    }).then(() => this.attend());
+  }
+
+  /** Whether its request was called on in vain, or is long past its deadline. */
+  isDead(nowMs: EpochMs): boolean {
+    if (this.#isAttended) return nowMs - this.#deadlineMs >= GRACE_MS;
+    return this.#calledMs !== null && nowMs - this.#calledMs >= LOOK_MS;
+  }
+
+  /**
+   * Asks its request to attend, if the wait has been long. This resolves a promise of that request, where the runtime then
+   * goes on (compatibility flag `handle_cross_request_promise_resolution`); if it is dead, that is a warning in the log.
+   */
+  callIfSlow(nowMs: EpochMs): void {
+    if (this.#calledMs !== null || nowMs - this.#sinceMs < LOOK_MS) return;
+    this.#calledMs = nowMs;
+    this.#call();
+  }
+
+  /** Sets the timer and listens for the client, in the request that waits. */
+  attend(): void {
+    if (this.#isOver || this.#isAttended) return;
+    this.#isAttended = true;
+    const { passage } = this.guarded;
+    const timer = setTimeout(() => {
+      if (this.end()) this.#resolve(this.guarded.giveUp());
+    }, this.#deadlineMs - clock());
+    const leave = (): void => {
+      if (this.end()) this.guarded.abandon();
+    };
+    passage.gone.addEventListener("abort", leave, { once: true });
+    passage.waitUntil(
+      new Promise<void>((stop) => {
+        this.#stopAttending = () => {
+          clearTimeout(timer);
+          passage.gone.removeEventListener("abort", leave);
+          stop();
+        };
+      }),
     );
-  });
+    if (passage.isAbandoned) leave();
+  }
+
+  /** Ends the wait. False when it had ended before. */
+  end(): boolean {
+    if (this.#isOver) return false;
+    this.#isOver = true;
+    this.#stopAttending();
+    return true;
+  }
 }
 
 function elapse(durationMs: number): Promise<void> {
@@ -103,5 +171,5 @@ function elapse(durationMs: number): Promise<void> {
 }
 
 function doNothing(): void {
-  // Replaced before anybody can call it.
+  // Replaced before it matters.
 }

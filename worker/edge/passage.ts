@@ -3,11 +3,43 @@ import type { Env } from "../env.ts";
 import type { Isolate } from "./isolate.ts";
 
 /** One request on its way through. */
-export interface Passage {
+export class Passage {
   readonly request: Request;
   /** The request's URL, taken apart once: the runtime makes a new string of it each time. */
   readonly target: Target;
   readonly env: Env;
-  readonly context: ExecutionContext;
   readonly isolate: Isolate;
+  readonly #context: ExecutionContext;
+  #gone: AbortSignal | null = null;
+
+  constructor(request: Request, target: Target, env: Env, context: ExecutionContext, isolate: Isolate) {
+    this.request = request;
+    this.target = target;
+    this.env = env;
+    this.isolate = isolate;
+    this.#context = context;
+  }
+
+  /**
+   * Aborted when the client leaves. It costs 4 % of the throughput, so most requests never ask for it; and it has to be
+   * asked for while the client is there, or it knows nothing of a departure.
+   */
+  get gone(): AbortSignal {
+    this.#gone ??= this.request.signal;
+    return this.#gone;
+  }
+
+  /** Whether the client is known to have left. */
+  get isAbandoned(): boolean {
+    return this.#gone?.aborted ?? false;
+  }
+
+  /**
+   * Keeps the request alive until `work` is done. A request that nothing keeps ends with its client, and whatever it
+   * waits for at a backend is aborted; one that is kept has to see for itself when the client leaves.
+   */
+  waitUntil(work: Promise<unknown>): void {
+    void this.gone;
+    this.#context.waitUntil(work);
+  }
 }

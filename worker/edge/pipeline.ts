@@ -25,33 +25,32 @@ type Answer = Response | Promise<Response>;
  * else; nothing here is `async`, because a suspended frame keeps alive what the garbage collector could have.
  */
 export function serve(passage: Passage): Answer {
-  const { request, env, context, isolate } = passage;
+  const { request, env, isolate } = passage;
   const { leased } = isolate.directory;
   const nowMs = clock();
   const table = leased.fresh(nowMs);
   if (table !== null) return findPool(passage, { document: table, isDegraded: false }, nowMs);
   return leased
-    .obtain(env, context, nowMs)
+    .obtain(env, passage, nowMs)
     .then((obtained) =>
       obtained === null ? answerProblem(NO_SNAPSHOT, request) : findPool(passage, obtained, clock()),
     );
 }
 
 function findPool(passage: Passage, table: Obtained<RoutingTable>, nowMs: EpochMs): Answer {
-  const { request, target, env, context, isolate } = passage;
-  const { method, headers } = request;
-  const destination = matchRoute(isolate.directory.index, { target, method, headers });
+  const { request, env, isolate } = passage;
+  const destination = matchRoute(isolate.directory.index, passage);
   if (destination === null) return answerProblem(NO_ROUTE, request);
   const pool = isolate.pool(destination.pool);
   const { deployment } = table.document;
-  if (hasLooped(headers, deployment)) {
+  if (hasLooped(request.headers, deployment)) {
     pool.tally.countIncident("loop");
     return answerProblem(LOOP, request);
   }
   const way: Way = { destination, pool, deployment };
   if (table.isDegraded) pool.tally.countIncident("degraded");
   if (pool.leased.fresh(nowMs) !== null) return attempt(passage, way, nowMs);
-  return pool.leased.obtain(env, context, nowMs).then((obtained) => {
+  return pool.leased.obtain(env, passage, nowMs).then((obtained) => {
     if (obtained === null) return answerProblem(NO_SNAPSHOT, request);
     if (obtained.isDegraded && !table.isDegraded) pool.tally.countIncident("degraded");
     return attempt(passage, way, clock());
