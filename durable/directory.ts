@@ -1,4 +1,4 @@
-import { now } from "./io/clock.ts";
+import { now, randomHex } from "./io/clock.ts";
 import { type Callable, DurableBase } from "./io/durable-base.ts";
 import { Store } from "./io/store.ts";
 import type { Applied, DirectoryChange } from "./model/command.ts";
@@ -11,7 +11,13 @@ import { type SyncReply, SyncRequestSchema } from "./model/sync.ts";
 import type { DirectoryView } from "./model/view.ts";
 import { answerSync, projectConvergence } from "./state/answer-sync.ts";
 import { applyDirectoryCommand } from "./state/directory-command.ts";
-import { type DirectoryState, newDirectory, projectTable } from "./state/directory-state.ts";
+import {
+  type DirectoryState,
+  newDirectory,
+  projectTable,
+  type StoredDirectory,
+  upgradeDirectory,
+} from "./state/directory-state.ts";
 import { LeaseLedger } from "./state/lease-ledger.ts";
 import { pace } from "./state/pacing.ts";
 
@@ -19,7 +25,7 @@ import { pace } from "./state/pacing.ts";
 export class Directory extends DurableBase {
   protected override readonly callable: Callable = { reads: ["view"], writes: ["apply", "sync"] };
 
-  #store!: Store<Omit<DirectoryState, "routes">, Route>;
+  #store!: Store<StoredDirectory, Route>;
   #state!: DirectoryState;
   #table!: RoutingTable;
   #ledger!: LeaseLedger;
@@ -28,9 +34,11 @@ export class Directory extends DurableBase {
     this.#store = new Store(storage);
     this.#ledger = new LeaseLedger(this.#store.readLongestLeaseMs(), now());
     const stored = this.#store.read();
-    // The first one is written at once: its name for this deployment must not change with the next restart.
-    if (stored === null) this.#save(newDirectory(crypto.randomUUID()));
-    else this.#adopt({ ...stored.head, routes: stored.rows });
+    const secret = randomHex(16);
+    // The first one is written at once: its name for this deployment must not change with the next restart. So is a secret.
+    if (stored === null) this.#save(newDirectory(crypto.randomUUID(), secret));
+    else if (stored.head.secret === undefined) this.#save(upgradeDirectory(stored.head, stored.rows, secret));
+    else this.#adopt(upgradeDirectory(stored.head, stored.rows, secret));
   }
 
   /** Carries out one change. Nothing is changed when it is refused, or when storage fails. */

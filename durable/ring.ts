@@ -3,36 +3,33 @@ import { type Callable, DurableBase } from "./io/durable-base.ts";
 import { Store } from "./io/store.ts";
 import type { Applied, PoolChange } from "./model/command.ts";
 import { parse } from "./model/parse.ts";
+import type { QuicLbExport } from "./model/quic-lb-export.ts";
 import type { Refusal } from "./model/refusal.ts";
 import { ok, type Result, refuse } from "./model/result.ts";
 import type { Snapshot } from "./model/snapshot.ts";
 import { type SyncReply, SyncRequestSchema } from "./model/sync.ts";
 import { type EpochMs, epochMs } from "./model/time.ts";
 import type { PoolStatus, PoolView } from "./model/view.ts";
-import { isDraining, nextDeadlineMs, openDrainUntilMs, passDeadlines } from "./state/agenda.ts";
+import { isHurried, nextDeadlineMs, openDrainUntilMs, passDeadlines } from "./state/agenda.ts";
 import { answerSync, projectConvergence } from "./state/answer-sync.ts";
 import { Counters } from "./state/counters.ts";
 import { LeaseLedger } from "./state/lease-ledger.ts";
 import { pace } from "./state/pacing.ts";
 import { projectAdmits, projectSnapshot } from "./state/project.ts";
+import { projectQuicLbExport, projectTokensView } from "./state/project-tokens.ts";
 import { applyPoolCommand } from "./state/ring-command.ts";
-import {
-  type AbsentRing,
-  type HeldBackend,
-  type LiveRing,
-  NO_RING,
-  type RingState,
-  toDocument,
-} from "./state/ring-state.ts";
-
-/** A ring as stored: its backends are the rows. */
-type StoredRing = Omit<LiveRing, "backends"> | AbsentRing;
+import { NO_RING, type RingState, toDocument } from "./state/ring-state.ts";
+import type { Moment, TokenKeys } from "./state/token-configs.ts";
+import { type StoredBackend, type StoredRing, upgradeRing } from "./state/upgrade.ts";
 
 /** Holds the truth of one pool: load, pure function, save, reply. */
 export class Ring extends DurableBase {
-  protected override readonly callable: Callable = { reads: ["view", "status"], writes: ["apply", "sync"] };
+  protected override readonly callable: Callable = {
+    reads: ["view", "status"],
+    writes: ["apply", "sync", "exportTokens"],
+  };
 
-  #store!: Store<StoredRing, HeldBackend>;
+  #store!: Store<StoredRing, StoredBackend>;
   #ring: RingState = NO_RING;
   #snapshot: Snapshot | null = null;
   #ledger!: LeaseLedger;
@@ -43,7 +40,7 @@ export class Ring extends DurableBase {
     this.#store = new Store(storage);
     this.#sinceMs = now();
     this.#ledger = new LeaseLedger(this.#store.readLongestLeaseMs(), this.#sinceMs);
-    this.#adopt(fromStore(this.#store.read()));
+    this.#load(this.#store.read());
     try {
       await this.#setAlarm();
     } catch (error) {
@@ -58,7 +55,8 @@ export class Ring extends DurableBase {
     this.#passDeadlines(nowMs);
     const { pool, precondition } = change;
     const birth = { incarnation: crypto.randomUUID(), secret: randomHex(16) };
-    const next = applyPoolCommand(this.#ring, change.command, { pool, nowMs, precondition, birth });
+    const context = { ...this.#moment(nowMs), pool, precondition, birth };
+    const next = applyPoolCommand(this.#ring, change.command, context);
     if (!next.ok) return next;
     if (next.value.state !== this.#ring) this.#save(next.value.state);
     await this.#setAlarm();
@@ -75,7 +73,7 @@ export class Ring extends DurableBase {
     if (this.#ring.kind === "absent" || this.#snapshot === null) return ok({ kind: "absent" });
     if (request.value.report !== null) this.#counters.add(request.value.isolate, request.value.report);
     const isolates = this.#ledger.size;
-    const pacing = pace(this.#ring.config.sync, isolates, isDraining(this.#ring), Math.random());
+    const pacing = pace(this.#ring.config.sync, isolates, isHurried(this.#ring), Math.random());
     const reply = answerSync(this.#ledger, this.#snapshot, request.value, pacing, nowMs, (leaseMs) =>
       this.#store.writeLongestLeaseMs(leaseMs),
     );
@@ -108,8 +106,16 @@ export class Ring extends DurableBase {
       })),
       protocols: this.#counters.protocols,
       incidents: this.#counters.incidents,
+      sessions: this.#counters.sessions,
+      tokens: projectTokensView(this.#ring, this.#governsAtMs(nowMs)),
       sinceMs: this.#sinceMs,
     });
+  }
+
+  /** The token configurations with their keys in clear, for the operator alone. It takes no argument, and is no read. */
+  async exportTokens(): Promise<Result<QuicLbExport>> {
+    if (this.#passDeadlines(now())) await this.#setAlarm();
+    return this.#ring.kind === "absent" ? refuse(NO_POOL) : ok(projectQuicLbExport(this.#ring));
   }
 
   /** Wakes at the next deadline. Coming early, late or twice does no harm. */
@@ -121,10 +127,34 @@ export class Ring extends DurableBase {
 
   /** True when a deadline had passed and a new version says so. */
   #passDeadlines(nowMs: EpochMs): boolean {
-    const next = passDeadlines(this.#ring, nowMs);
+    const dueMs = this.#nextDeadlineMs(nowMs);
+    if (dueMs === null || dueMs > nowMs) return false;
+    const next = passDeadlines(this.#ring, this.#moment(nowMs));
     if (next === this.#ring) return false;
     this.#save(next);
     return true;
+  }
+
+  #nextDeadlineMs(nowMs: EpochMs): EpochMs | null {
+    return nextDeadlineMs(this.#ring, this.#governsAtMs(nowMs));
+  }
+
+  #governsAtMs(nowMs: EpochMs): Moment["governsAtMs"] {
+    return (version) => this.#ledger.governsAtMs(version, nowMs);
+  }
+
+  #moment(nowMs: EpochMs): Moment {
+    const { longestLeaseMs } = this.#ledger;
+    return { nowMs, longestLeaseMs, governsAtMs: this.#governsAtMs(nowMs), keys: freshKeys() };
+  }
+
+  /** Takes over what is stored; what an older version of this code stored is brought into shape, and saved so. */
+  #load(stored: Stored | null): void {
+    if (stored === null) return this.#adopt(NO_RING);
+    const { head, rows } = stored;
+    const ring = upgradeRing(head, rows, { nowMs: now(), keys: freshKeys() });
+    if (ring.version === head.version) this.#adopt(ring);
+    else this.#save(ring);
   }
 
   /** Writes first; memory follows only when that succeeded. */
@@ -149,28 +179,30 @@ export class Ring extends DurableBase {
 
   async #setAlarm(): Promise<void> {
     const { storage } = this.state;
-    const deadlineMs = nextDeadlineMs(this.#ring);
+    const deadlineMs = this.#nextDeadlineMs(now());
     if (deadlineMs !== null) {
       await storage.setAlarm(deadlineMs);
       return;
     }
     const isSet = (await storage.getAlarm()) !== null;
     // Looked at again: while the alarm was read, another command may have begun a drain that needs it.
-    if (isSet && nextDeadlineMs(this.#ring) === null) await storage.deleteAlarm();
+    if (isSet && this.#nextDeadlineMs(now()) === null) await storage.deleteAlarm();
   }
 }
 
 const NO_POOL: Refusal = { kind: "not-found", detail: "this pool does not exist" };
 
-function toStore(ring: RingState): { readonly head: StoredRing; readonly rows: readonly HeldBackend[] } {
+interface Stored {
+  readonly head: StoredRing;
+  readonly rows: readonly StoredBackend[];
+}
+
+function toStore(ring: RingState): Stored {
   if (ring.kind === "absent") return { head: ring, rows: [] };
   const { backends, ...head } = ring;
   return { head, rows: backends };
 }
 
-function fromStore(
-  stored: { readonly head: StoredRing; readonly rows: readonly HeldBackend[] } | null,
-): RingState {
-  if (stored === null) return NO_RING;
-  return stored.head.kind === "absent" ? stored.head : { ...stored.head, backends: stored.rows };
+function freshKeys(): TokenKeys {
+  return { key: randomHex(16), macKey: randomHex(16) };
 }

@@ -8,6 +8,8 @@ export type PoolCommand =
   | { readonly kind: "put-pool"; readonly document: PoolDocument }
   | { readonly kind: "patch-pool"; readonly patch: PoolPatch }
   | { readonly kind: "delete-pool" }
+  /** Begins a key rotation. */
+  | { readonly kind: "rotate-keys" }
   | { readonly kind: "put-backend"; readonly id: BackendId; readonly backend: BackendInput }
   | { readonly kind: "patch-backend"; readonly id: BackendId; readonly patch: BackendPatch }
   | { readonly kind: "remove-backend"; readonly id: BackendId }

@@ -16,8 +16,11 @@ export function record<const Entries extends v.ObjectEntries>(
   entries: Entries,
 ): v.StrictObjectSchema<Entries, v.ErrorMessage<v.StrictObjectIssue>> {
   const known = Object.keys(entries).join(", ");
+  // Without prototype, or valibot would take `__proto__`, `constructor` and the like for known, and let them pass.
+  const own: Entries = { ...entries };
+  Object.setPrototypeOf(own, null);
   const shape = `must be an object with ${known === "" ? "no fields" : known}`;
-  const schema = v.strictObject(entries, (issue: v.StrictObjectIssue) =>
+  const schema = v.strictObject(own, (issue: v.StrictObjectIssue) =>
     issue.expected === "never"
       ? `is not known here; known: ${known}`
       : issue.expected === "Object"

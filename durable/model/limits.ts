@@ -2,11 +2,14 @@
 export const LIMITS = {
   /** Backends in one pool. A snapshot of so many stays near 150 kB. */
   backendsPerPool: 1_000,
+  /** Server ids of one pool, in use and reserved together, whatever its tokens have room for. */
+  serverIds: 10_000,
   routes: 500,
   pools: 200,
   labelsPerBackend: 32,
   labelValueLength: 256,
   headerMatchesPerRoute: 8,
+  poolsPerSplit: 8,
   pathLength: 1_024,
   urlLength: 2_048,
   maxWeight: 1_000,

@@ -8,10 +8,30 @@ export type Outcome = (typeof OUTCOMES)[number];
 
 /**
  * A request that reached no backend, or was served in need. `no_backend`: none admits it. `degraded`: served from a
- * snapshot past its lease. `loop`: refused because it had passed here before.
+ * snapshot past its lease. `loop`: refused because it had passed here before. `session_refused`: its session's backend is
+ * lost, and the pool would rather refuse it than move it. `migration`: a connection came from another address or colo than
+ * before, and stayed where it is.
  */
-export const INCIDENTS = ["no_backend", "degraded", "loop"] as const;
+export const INCIDENTS = ["no_backend", "degraded", "loop", "session_refused", "migration"] as const;
 export type Incident = (typeof INCIDENTS)[number];
+
+/**
+ * What became of the session that a request's token names. `kept`: served by its backend. Moved by: `drained` (past its
+ * deadline, or disabled), `ejected` (taken out by failures), `removed`, `repinned` (too old, or too many requests). Not
+ * readable: `invalid` (altered, or not ours), `expired`, `unknown` (of keys, or a
+ * backend, that are not known here yet).
+ */
+export const SESSION_FATES = [
+  "kept",
+  "drained",
+  "ejected",
+  "removed",
+  "repinned",
+  "invalid",
+  "expired",
+  "unknown",
+] as const;
+export type SessionFate = (typeof SESSION_FATES)[number];
 
 /** Protocols a client may have spoken, as `request.cf.httpProtocol` names them; anything else is `other`. */
 export const PROTOCOLS = ["HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/3", "other"] as const;

@@ -26,8 +26,9 @@ export function parse<const Schema extends v.GenericSchema>(
 }
 
 function describe(issue: v.BaseIssue<unknown>): FieldError {
-  // Of an unknown field valibot gives the name for input.
-  const value = issue.expected === "never" ? issue.path?.at(-1)?.value : issue.input;
+  // Of an unknown field valibot gives the name for input, and of a relation that names a field the whole object.
+  const at = issue.expected === "never" || issue.type === "check" ? issue.path?.at(-1) : undefined;
+  const value = at === undefined ? issue.input : at.value;
   return { field: v.getDotPath(issue) ?? "", value: shown(value), range: issue.message };
 }
 

@@ -2,6 +2,14 @@ import * as v from "valibot";
 import { ListedBackendSchema } from "./backend.ts";
 import { integer, list, oneOf, record } from "./fields.ts";
 import { LIMITS } from "./limits.ts";
+import {
+  CookieNameSchema,
+  HeaderNameSchema,
+  MAX_LIVE_CONFIGS,
+  SessionsSchema,
+  type Tokens,
+  TokensSchema,
+} from "./token.ts";
 
 /**
  * How a backend is picked for a request that is bound to none. `round_robin`: smooth weighted turns, request by
@@ -10,11 +18,31 @@ import { LIMITS } from "./limits.ts";
 export const PolicySchema = oneOf(["round_robin", "rendezvous"]);
 export type PolicyName = v.InferOutput<typeof PolicySchema>;
 
+const QUERY_RANGE = "must be 1…64 characters";
+
 /**
- * What binds a request to a backend, tried in order. `connection`: the client's TLS or QUIC connection. An empty
- * chain binds nothing: every request is free.
+ * What binds a request to a backend, tried in order; the first that the request has decides. `token`: the routable token
+ * we gave it. `connection`: its TLS or QUIC connection. `header`, `cookie`, `query`: the value of that name, hashed.
+ * `address`: the client's address (IPv6: the /64), hashed. An empty chain binds nothing: every request is free.
  */
-export const AffinitySchema = list(record({ by: v.literal("connection", 'must be "connection"') }), 4);
+export const AffinitySchema = list(
+  v.variant(
+    "by",
+    [
+      record({ by: v.literal("token") }),
+      record({ by: v.literal("connection") }),
+      record({ by: v.literal("header"), name: HeaderNameSchema }),
+      record({ by: v.literal("cookie"), name: CookieNameSchema }),
+      record({
+        by: v.literal("query"),
+        name: v.pipe(v.string(QUERY_RANGE), v.regex(/^[^&=#\s]{1,64}$/, QUERY_RANGE)),
+      }),
+      record({ by: v.literal("address") }),
+    ],
+    'must be an object whose by is "token", "connection", "header", "cookie" or "query" (with a name) or "address"',
+  ),
+  6,
+);
 export type Affinity = v.InferOutput<typeof AffinitySchema>;
 
 /** Longest wait for a backend's response headers, milliseconds. */
@@ -50,6 +78,8 @@ const poolEntries = {
   affinity: v.optional(AffinitySchema, []),
   /** The isolate's connection table; used where the affinity chain names `connection`. */
   connections: v.optional(record(connectionsEntries), {}),
+  tokens: v.optional(TokensSchema, {}),
+  sessions: v.optional(SessionsSchema, {}),
   /** A backend that sent no response headers by then is answered for with 504. Default 15000. */
   headerTimeoutMs: v.optional(HeaderTimeoutSchema, 15_000),
   /** How long a drain lets existing sessions stay when the command does not say, milliseconds. Default 5 minutes. */
@@ -63,8 +93,35 @@ const poolEntries = {
   ),
 };
 
+interface Rotating {
+  readonly tokens: Tokens;
+  readonly sync: { readonly leaseMs: number; readonly maxStaleMs: number };
+}
+
+/**
+ * Shortest rotation for which `MAX_LIVE_CONFIGS` suffice, milliseconds: beside the one in use and the one being spread,
+ * there are those that were replaced, each until the last token made under it has expired everywhere.
+ */
+function shortestRotationMs({ tokens, sync }: Rotating): number {
+  const readableMs = tokens.lifetimeMs + sync.maxStaleMs + 2 * sync.leaseMs;
+  return Math.ceil(readableMs / (MAX_LIVE_CONFIGS - 2));
+}
+
+function rotationFits(config: Rotating): boolean {
+  const { rotateEveryMs } = config.tokens;
+  return rotateEveryMs === null || rotateEveryMs >= shortestRotationMs(config);
+}
+
+const ROTATION_RANGE = `must be long enough for ${MAX_LIVE_CONFIGS} live configurations: a quarter of tokens.lifetimeMs + sync.maxStaleMs + 2 × sync.leaseMs`;
+
 /** A pool's configuration, complete. */
-export const PoolConfigSchema = record(poolEntries);
+export const PoolConfigSchema = v.pipe(
+  record(poolEntries),
+  v.forward(
+    v.check((config) => rotationFits(config), ROTATION_RANGE),
+    ["tokens", "rotateEveryMs"],
+  ),
+);
 export type PoolConfig = v.InferOutput<typeof PoolConfigSchema>;
 
 /** Every field at its default. */
@@ -73,6 +130,10 @@ export const DEFAULT_POOL_CONFIG: PoolConfig = v.parse(PoolConfigSchema, {});
 /** The whole pool, as the declarative `PUT` takes it and `GET` gives it. */
 export const PoolDocumentSchema = v.pipe(
   record({ ...poolEntries, backends: v.optional(list(ListedBackendSchema, LIMITS.backendsPerPool), []) }),
+  v.forward(
+    v.check((config) => rotationFits(config), ROTATION_RANGE),
+    ["tokens", "rotateEveryMs"],
+  ),
   v.rawCheck(({ dataset, addIssue }) => {
     if (!dataset.typed) return;
     const seen = new Set<string>();
@@ -106,30 +167,12 @@ export const PoolDocumentSchema = v.pipe(
 );
 export type PoolDocument = v.InferOutput<typeof PoolDocumentSchema>;
 
-/** Fields of a pool's configuration to change; what is left out stays, inside `connections` and `sync` too. */
-export const PoolPatchSchema = record({
-  policy: v.optional(PolicySchema),
-  affinity: v.optional(AffinitySchema),
-  connections: v.optional(
-    v.partial(
-      record({
-        maxEntries: connectionsEntries.maxEntries.wrapped,
-        idleMs: connectionsEntries.idleMs.wrapped,
-      }),
-    ),
-  ),
-  headerTimeoutMs: v.optional(HeaderTimeoutSchema),
-  drainMs: v.optional(integer(0, LIMITS.maxDrainMs)),
-  sync: v.optional(
-    v.partial(
-      record({
-        refreshMs: syncEntries.refreshMs.wrapped,
-        leaseMs: syncEntries.leaseMs.wrapped,
-        waitMs: syncEntries.waitMs.wrapped,
-        maxStaleMs: syncEntries.maxStaleMs.wrapped,
-        maxPerSecond: syncEntries.maxPerSecond.wrapped,
-      }),
-    ),
-  ),
-});
+/**
+ * Fields of a pool's configuration to change; what is left out stays, inside of objects too. It is checked as the whole
+ * that comes of it.
+ */
+export const PoolPatchSchema = v.custom<Readonly<Record<string, unknown>>>(
+  (patch) => typeof patch === "object" && patch !== null && !Array.isArray(patch),
+  "must be an object",
+);
 export type PoolPatch = v.InferOutput<typeof PoolPatchSchema>;

@@ -1,7 +1,7 @@
 import * as v from "valibot";
-import { list, record } from "./fields.ts";
+import { integer, list, record } from "./fields.ts";
 import { LIMITS } from "./limits.ts";
-import { PoolNameSchema, RouteIdSchema } from "./names.ts";
+import { type PoolName, PoolNameSchema, RouteIdSchema } from "./names.ts";
 import { AffinitySchema, HeaderTimeoutSchema, PolicySchema } from "./pool.ts";
 
 const HOST_RANGE =
@@ -37,6 +37,16 @@ const HeaderMatchSchema = record({
   value: v.optional(v.pipe(v.string(HEADER_VALUE_RANGE), v.maxLength(1_024, HEADER_VALUE_RANGE))),
 });
 
+const SplitSchema = v.pipe(
+  list(record({ pool: PoolNameSchema, weight: integer(0, LIMITS.maxWeight) }), LIMITS.poolsPerSplit),
+  v.minLength(1, "must name at least one pool"),
+  v.check(
+    (split) => new Set(split.map(({ pool }) => pool)).size === split.length,
+    "must name each pool once",
+  ),
+  v.check((split) => split.some(({ weight }) => weight > 0), "must give at least one pool a weight above 0"),
+);
+
 const routeEntries = {
   /** Exact hostname, or `*.` and a parent: `*.example.com` takes every name below it. Default: any host. */
   host: v.optional(v.pipe(v.string(HOST_RANGE), v.maxLength(253, HOST_RANGE), v.regex(HOST, HOST_RANGE))),
@@ -46,8 +56,10 @@ const routeEntries = {
   methods: v.optional(v.pipe(list(MethodSchema, 16), v.minLength(1, "must name at least one method"))),
   /** All of them have to match. Default none. */
   headers: v.optional(list(HeaderMatchSchema, LIMITS.headerMatchesPerRoute), []),
-  /** The pool that serves what matches. Required. */
-  pool: PoolNameSchema,
+  /** The pool that serves what matches. This or `split` is required. */
+  pool: v.optional(PoolNameSchema),
+  /** Pools that share what matches, by weight; a client stays on its side, and with its token even at weight 0. */
+  split: v.optional(SplitSchema),
   /** Instead of the pool's policy. */
   policy: v.optional(PolicySchema),
   /** Instead of the pool's affinity chain; `[]` makes every request free. */
@@ -58,8 +70,21 @@ const routeEntries = {
   headerTimeoutMs: v.optional(HeaderTimeoutSchema),
 };
 
+/** Names a pool or a split, and not both. */
+function leadsSomewhere({ pool, split }: { readonly pool?: unknown; readonly split?: unknown }): boolean {
+  return (pool === undefined) !== (split === undefined);
+}
+
+const POOL_RANGE = "is required, or split, and not both";
+
 /** A route as an operator writes it. */
-export const RouteInputSchema = record(routeEntries);
+export const RouteInputSchema = v.pipe(
+  record(routeEntries),
+  v.forward(
+    v.check((route) => leadsSomewhere(route), POOL_RANGE),
+    ["pool"],
+  ),
+);
 export type RouteInput = v.InferOutput<typeof RouteInputSchema>;
 
 /** Fields of a route to change; what is left out stays, and null takes a field away. */
@@ -68,7 +93,8 @@ export const RoutePatchSchema = record({
   path: v.optional(PathSchema),
   methods: v.nullish(routeEntries.methods.wrapped),
   headers: v.optional(routeEntries.headers.wrapped),
-  pool: v.optional(PoolNameSchema),
+  pool: v.nullish(PoolNameSchema),
+  split: v.nullish(SplitSchema),
   policy: v.nullish(PolicySchema),
   affinity: v.nullish(AffinitySchema),
   rewritePath: v.nullish(PathSchema),
@@ -77,5 +103,16 @@ export const RoutePatchSchema = record({
 export type RoutePatch = v.InferOutput<typeof RoutePatchSchema>;
 
 /** A route with its id. */
-export const RouteSchema = record({ id: RouteIdSchema, ...routeEntries });
+export const RouteSchema = v.pipe(
+  record({ id: RouteIdSchema, ...routeEntries }),
+  v.forward(
+    v.check((route) => leadsSomewhere(route), POOL_RANGE),
+    ["pool"],
+  ),
+);
 export type Route = v.InferOutput<typeof RouteSchema>;
+
+/** Every pool that a route can lead to. */
+export function poolsOf({ pool, split }: Pick<Route, "pool" | "split">): readonly PoolName[] {
+  return pool === undefined ? (split ?? []).map((side) => side.pool) : [pool];
+}

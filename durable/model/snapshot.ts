@@ -1,6 +1,7 @@
 import type { BackendId, PoolName } from "./names.ts";
 import type { PoolConfig } from "./pool.ts";
 import type { Route } from "./route.ts";
+import type { GeneratorName } from "./token.ts";
 
 /**
  * What a backend may be sent. `new`: anything. `sticky`: only requests bound to it. `none`: nothing. Derived from what
@@ -16,6 +17,33 @@ export interface SnapshotBackend {
   readonly weight: number;
   readonly via: string | null;
   readonly admits: Admits;
+  /** What tokens call it: unique in its pool, and not given to another while a token that names it may be alive. */
+  readonly serverId: number;
+  /** Its label `region`; null when it has none. */
+  readonly region: string | null;
+}
+
+/** How tokens of one configuration are made and read. */
+export interface TokenConfig {
+  /** The draft's config rotation codepoint, 0…6. */
+  readonly id: number;
+  readonly generator: GeneratorName;
+  readonly serverIdBytes: number;
+  readonly nonceBytes: number;
+  /** AES-128 key of the connection id, 32 hexadecimal digits; not used by `plaintext`. */
+  readonly key: string;
+  /** Key of the MAC over the whole token, 32 hexadecimal digits. */
+  readonly macKey: string;
+}
+
+/** What an isolate needs to read and make tokens. */
+export interface SnapshotTokens {
+  /** The configuration that new tokens are made under. */
+  readonly writeId: number;
+  /** All that can be read, that one included. */
+  readonly configs: readonly TokenConfig[];
+  /** Backends that were removed while tokens that name them may be alive. */
+  readonly removed: readonly { readonly serverId: number; readonly id: BackendId }[];
 }
 
 /** One version of a document that isolates hold under a lease. */
@@ -32,6 +60,7 @@ export interface Snapshot extends Versioned {
   /** 32 hexadecimal digits: the key of every hash made for this pool, so that clients cannot aim at a backend. */
   readonly secret: string;
   readonly config: PoolConfig;
+  readonly tokens: SnapshotTokens;
   readonly backends: readonly SnapshotBackend[];
 }
 
@@ -39,5 +68,7 @@ export interface Snapshot extends Versioned {
 export interface RoutingTable extends Versioned {
   /** Names this deployment in `Via` and `CDN-Loop`: `ringmaster-1f2e3d4c`. */
   readonly deployment: string;
+  /** 32 hexadecimal digits: the key of the hash that splits clients between pools. */
+  readonly secret: string;
   readonly routes: readonly Route[];
 }

@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { integer, list } from "./fields.ts";
 import { LIMITS } from "./limits.ts";
 import { BackendIdSchema } from "./names.ts";
-import { INCIDENTS, OUTCOMES, PROTOCOLS } from "./outcome.ts";
+import { INCIDENTS, OUTCOMES, PROTOCOLS, SESSION_FATES, zeros } from "./outcome.ts";
 import type { Versioned } from "./snapshot.ts";
 
 const CountSchema = integer(0, Number.MAX_SAFE_INTEGER);
@@ -25,6 +25,8 @@ const ReportSchema = v.object({
   /** Requests by client protocol. */
   protocols: counts(PROTOCOLS),
   incidents: counts(INCIDENTS),
+  /** Requests that carried a token, by what became of the session. */
+  sessions: v.optional(counts(SESSION_FATES), zeros(SESSION_FATES)),
 });
 export type Report = v.InferOutput<typeof ReportSchema>;
 

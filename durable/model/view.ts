@@ -1,10 +1,11 @@
 import type { Backend } from "./backend.ts";
 import type { BackendId, PoolName } from "./names.ts";
-import type { Incident, Outcome, Protocol } from "./outcome.ts";
+import type { Incident, Outcome, Protocol, SessionFate } from "./outcome.ts";
 import type { PoolDocument } from "./pool.ts";
 import type { Route } from "./route.ts";
 import type { Admits } from "./snapshot.ts";
 import type { EpochMs } from "./time.ts";
+import type { GeneratorName } from "./token.ts";
 
 /** A pool as `GET` shows it: the document and the version it is at. */
 export interface PoolView {
@@ -35,6 +36,27 @@ export interface BackendStatus {
   readonly outcomes: Readonly<Record<Outcome, number>>;
 }
 
+/** One token configuration, without its keys. */
+export interface TokenConfigView {
+  /** Config rotation codepoint, 0…6. */
+  readonly id: number;
+  readonly generator: GeneratorName;
+  readonly serverIdBytes: number;
+  readonly nonceBytes: number;
+  /** `spreading`: isolates are learning it. `writing`: new tokens are made under it. `retired`: only read. */
+  readonly phase: "spreading" | "writing" | "retired";
+  readonly createdMs: EpochMs;
+  /** When it is spread, or the last token of a retired one has expired; null while it is writing. */
+  readonly untilMs: EpochMs | null;
+}
+
+/** The tokens of a pool, without their keys. */
+export interface TokensView {
+  readonly configs: readonly TokenConfigView[];
+  /** Reserved: of removed backends that living tokens may name. Free: what every live configuration has room for. */
+  readonly serverIds: { readonly used: number; readonly reserved: number; readonly free: number };
+}
+
 /** What is going on in a pool. Counters begin anew when the object is restarted; `sinceMs` says when that was. */
 export interface PoolStatus {
   readonly pool: PoolName;
@@ -43,6 +65,9 @@ export interface PoolStatus {
   readonly backends: readonly BackendStatus[];
   readonly protocols: Readonly<Record<Protocol, number>>;
   readonly incidents: Readonly<Record<Incident, number>>;
+  /** Persistence: requests with a token, by what became of the session. */
+  readonly sessions: Readonly<Record<SessionFate, number>>;
+  readonly tokens: TokensView;
   readonly sinceMs: EpochMs;
 }
 

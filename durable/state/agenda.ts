@@ -1,38 +1,49 @@
 import type { EpochMs } from "../model/time.ts";
-import type { HeldBackend, RingState } from "./ring-state.ts";
+import { advanceTokens } from "./pool-tokens.ts";
+import type { HeldBackend, LiveRing, RingState } from "./ring-state.ts";
+import { earliest, type Moment, nextConfigDeadlineMs, spreadingConfig } from "./token-configs.ts";
 
-/** When the ring next has something to do by itself; null: never. */
-export function nextDeadlineMs(state: RingState): EpochMs | null {
+/** When the ring next has something to do by itself; null: never. `governsAtMs` as in `Moment`. */
+export function nextDeadlineMs(state: RingState, governsAtMs: Moment["governsAtMs"]): EpochMs | null {
   if (state.kind === "absent") return null;
-  return state.backends.reduce<EpochMs | null>((earliest, backend) => {
-    const untilMs = openDrainUntilMs(backend);
-    return untilMs !== null && (earliest === null || untilMs < earliest) ? untilMs : earliest;
-  }, null);
+  const { configs, reserved } = state.tokens;
+  return earliest([
+    ...state.backends.map(openDrainUntilMs),
+    ...reserved.map(({ untilMs }) => untilMs),
+    nextConfigDeadlineMs(configs, state.config.tokens.rotateEveryMs, governsAtMs),
+  ]);
 }
 
-/** Whether a drain is running, during which isolates ask more often. */
-export function isDraining(state: RingState): boolean {
-  return nextDeadlineMs(state) !== null;
+/** Whether a drain is running or keys are being spread, during which isolates ask more often. */
+export function isHurried(state: LiveRing): boolean {
+  return (
+    state.backends.some((backend) => openDrainUntilMs(backend) !== null) ||
+    spreadingConfig(state.tokens.configs) !== null
+  );
 }
 
 /**
- * Closes every drain whose deadline has passed, in a version of its own. Returns the state itself when there was none,
- * so an alarm that comes early, twice or late does no harm.
+ * Does all that is due, in one version of its own: closes drains, rotates keys, frees server ids. Returns the state itself
+ * when nothing was, so an alarm that comes early, twice or late does no harm.
  */
-export function passDeadlines(state: RingState, nowMs: EpochMs): RingState {
-  const nextMs = nextDeadlineMs(state);
-  if (state.kind === "absent" || nextMs === null || nextMs > nowMs) return state;
-  return {
-    ...state,
-    version: state.version + 1,
-    backends: state.backends.map((backend) => {
-      const untilMs = openDrainUntilMs(backend);
-      return untilMs !== null && untilMs <= nowMs ? { ...backend, isDrained: true } : backend;
-    }),
-  };
+export function passDeadlines(state: RingState, moment: Moment): RingState {
+  if (state.kind === "absent") return state;
+  const backends = closeDrains(state.backends, moment.nowMs);
+  const tokens = advanceTokens(state, moment);
+  if (backends === state.backends && tokens === state.tokens) return state;
+  return { ...state, version: state.version + 1, backends, tokens };
 }
 
 /** Deadline of a drain that is still open; null when there is none or it has passed. */
 export function openDrainUntilMs(backend: HeldBackend): EpochMs | null {
   return backend.admin.kind === "draining" && !backend.isDrained ? backend.admin.untilMs : null;
+}
+
+function closeDrains(backends: readonly HeldBackend[], nowMs: EpochMs): readonly HeldBackend[] {
+  const isDue = (backend: HeldBackend): boolean => {
+    const untilMs = openDrainUntilMs(backend);
+    return untilMs !== null && untilMs <= nowMs;
+  };
+  if (!backends.some(isDue)) return backends;
+  return backends.map((backend) => (isDue(backend) ? { ...backend, isDrained: true } : backend));
 }

@@ -1,5 +1,13 @@
 import type { BackendId } from "../model/names.ts";
-import { type Counts, INCIDENTS, OUTCOMES, type Outcome, PROTOCOLS, zeros } from "../model/outcome.ts";
+import {
+  type Counts,
+  INCIDENTS,
+  OUTCOMES,
+  type Outcome,
+  PROTOCOLS,
+  SESSION_FATES,
+  zeros,
+} from "../model/outcome.ts";
 import type { Report } from "../model/sync.ts";
 
 /** Isolates whose last batch is remembered; the one silent for longest is forgotten first. */
@@ -12,6 +20,7 @@ const MAX_ISOLATES = 50_000;
 export class Counters {
   readonly protocols = zeros(PROTOCOLS);
   readonly incidents = zeros(INCIDENTS);
+  readonly sessions = zeros(SESSION_FATES);
   #outcomes: ReadonlyMap<BackendId, Counts<Outcome>> = new Map();
   readonly #lastBatch = new Map<string, number>();
 
@@ -26,6 +35,7 @@ export class Counters {
     this.#rememberBatch(isolate, report.batch);
     addTo(this.protocols, report.protocols, PROTOCOLS);
     addTo(this.incidents, report.incidents, INCIDENTS);
+    addTo(this.sessions, report.sessions, SESSION_FATES);
     for (const { id, outcomes } of report.backends) {
       const counts = this.#outcomes.get(id);
       if (counts !== undefined) addTo(counts, outcomes, OUTCOMES);

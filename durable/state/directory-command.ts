@@ -4,7 +4,7 @@ import { DEFAULT_POOL, type RouteId } from "../model/names.ts";
 import { parse } from "../model/parse.ts";
 import { invalid, type Refusal } from "../model/refusal.ts";
 import { ok, type Result, refuse } from "../model/result.ts";
-import { type Route, type RouteInput, RouteInputSchema, type RoutePatch } from "../model/route.ts";
+import { poolsOf, type Route, type RouteInput, RouteInputSchema, type RoutePatch } from "../model/route.ts";
 import { diff } from "./diff.ts";
 import type { DirectoryState } from "./directory-state.ts";
 import { checkPrecondition } from "./precondition.ts";
@@ -56,10 +56,8 @@ function change(state: DirectoryState, command: DirectoryCommand): Result<Body> 
 
 function putRoute(state: DirectoryState, id: RouteId, input: RouteInput): Result<Body> {
   const route: Route = { id, ...input };
-  const pools = new Set([DEFAULT_POOL, ...state.pools]);
-  if (!pools.has(route.pool)) {
-    return refuse(invalid("pool", route.pool, `must be an existing pool: ${[...pools].join(", ")}`));
-  }
+  const lost = findLostPool(state, route);
+  if (lost !== null) return refuse(lost);
   const tied = state.routes.find((other) => other.id !== id && isTie(other, route));
   if (tied !== undefined) {
     return refuse({
@@ -77,6 +75,16 @@ function putRoute(state: DirectoryState, id: RouteId, input: RouteInput): Result
   return ok({ pools: state.pools, routes });
 }
 
+/** A pool that a route leads to and that does not exist; null: there is none. */
+function findLostPool(state: DirectoryState, route: Route): Refusal | null {
+  const pools = new Set([DEFAULT_POOL, ...state.pools]);
+  const named = poolsOf(route);
+  const index = named.findIndex((pool) => !pools.has(pool));
+  if (index === -1) return null;
+  const field = route.split === undefined ? "pool" : `split.${index}.pool`;
+  return invalid(field, named[index], `must be an existing pool: ${[...pools].join(", ")}`);
+}
+
 function patchRoute(state: DirectoryState, id: RouteId, patch: RoutePatch): Result<Body> {
   const held = state.routes.find((route) => route.id === id);
   if (held === undefined) return refuse(noRoute(id));
@@ -89,7 +97,7 @@ function patchRoute(state: DirectoryState, id: RouteId, patch: RoutePatch): Resu
 }
 
 function removePool(state: DirectoryState, name: DirectoryState["pools"][number]): Result<Body> {
-  const users = state.routes.filter((route) => route.pool === name).map((route) => route.id);
+  const users = state.routes.filter((route) => poolsOf(route).includes(name)).map((route) => route.id);
   if (users.length > 0) {
     return refuse({
       kind: "conflict",

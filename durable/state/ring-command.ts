@@ -8,13 +8,16 @@ import { invalid, type Refusal } from "../model/refusal.ts";
 import { ok, type Result, refuse } from "../model/result.ts";
 import { after, type EpochMs } from "../model/time.ts";
 import { diff } from "./diff.ts";
+import { merge } from "./merge.ts";
+import { newTokens, nextTokens } from "./pool-tokens.ts";
 import { checkPrecondition } from "./precondition.ts";
 import { type HeldBackend, type LiveRing, type RingState, toDocument } from "./ring-state.ts";
+import { giveServerIds } from "./server-ids.ts";
+import { type Moment, smallestSpace, spreadingConfig } from "./token-configs.ts";
 
-/** What a command needs besides the state: time, and the names a new pool gets. */
-export interface CommandContext {
+/** What a command needs besides the state: the moment, and the names a new pool gets. */
+export interface CommandContext extends Moment {
   readonly pool: PoolName;
-  readonly nowMs: EpochMs;
   readonly precondition: Precondition;
   /** Fresh random values, used only if the command makes the pool. */
   readonly birth: { readonly incarnation: string; readonly secret: string };
@@ -45,7 +48,8 @@ export function applyPoolCommand(
   if (command.kind === "delete-pool") return deletePool(state);
   const next = change(state, command, context.nowMs);
   if (!next.ok) return next;
-  return ok(conclude(state, next.value, next.value.backends.length > state.backends.length));
+  const isRotation = command.kind === "rotate-keys";
+  return conclude(state, { isRotation, ...next.value }, context);
 }
 
 /** A deadline beyond the longest drain; an alarm could not even be set for some. Null: there is none. */
@@ -75,6 +79,7 @@ function adminStatesIn(command: PoolCommand): readonly { field: string; admin: A
       return [{ field: "admin", admin: command.patch.admin }];
     case "patch-pool":
     case "delete-pool":
+    case "rotate-keys":
     case "remove-backend":
     case "drain-backend":
     case "undrain-backend":
@@ -97,14 +102,23 @@ function putPool(
   const { backends, ...config } = document;
   const held = new Map(state.kind === "live" ? state.backends.map((backend) => [backend.id, backend]) : []);
   const next = backends.map((backend) => hold(backend.id, backend, held.get(backend.id), context.nowMs));
-  if (state.kind === "live") return ok(conclude(state, { config, backends: next }, false));
+  if (state.kind === "live") {
+    const concluded = conclude(state, { config, backends: next, isRotation: false }, context);
+    if (!concluded.ok) return concluded;
+    const { state: replaced, applied } = concluded.value;
+    return ok({ state: replaced, applied: { ...applied, created: false } });
+  }
+  const tokens = newTokens(config, context);
+  const named = giveServerIds(next, tokens.reserved, smallestSpace(tokens.configs));
+  if (!named.ok) return named;
   const born: LiveRing = {
     kind: "live",
     pool: context.pool,
     ...context.birth,
     version: state.version + 1,
     config,
-    backends: next,
+    tokens,
+    backends: named.value,
   };
   return ok({
     state: born,
@@ -120,13 +134,21 @@ function deletePool(state: LiveRing): Result<Transition<RingState>> {
   });
 }
 
-type Body = Pick<LiveRing, "config" | "backends">;
+/** A backend as a command leaves it; the server id is null until it is given one. */
+type UnnamedBackend = Omit<HeldBackend, "serverId"> & { readonly serverId: number | null };
+
+interface Body {
+  readonly config: PoolConfig;
+  readonly backends: readonly UnnamedBackend[];
+}
 type ChangeCommand = Exclude<PoolCommand, { readonly kind: "put-pool" | "delete-pool" }>;
 
 function change(state: LiveRing, command: ChangeCommand, nowMs: EpochMs): Result<Body> {
   switch (command.kind) {
     case "patch-pool":
       return patchPool(state, command.patch);
+    case "rotate-keys":
+      return ok({ config: state.config, backends: state.backends });
     case "put-backend":
       return putBackend(state, command.id, command.backend, nowMs);
     case "patch-backend":
@@ -150,14 +172,7 @@ function change(state: LiveRing, command: ChangeCommand, nowMs: EpochMs): Result
 }
 
 function patchPool(state: LiveRing, patch: PoolPatch): Result<Body> {
-  const { connections, sync, ...rest } = patch;
-  const merged = {
-    ...state.config,
-    ...withoutUndefined(rest),
-    connections: { ...state.config.connections, ...withoutUndefined(connections ?? {}) },
-    sync: { ...state.config.sync, ...withoutUndefined(sync ?? {}) },
-  };
-  const config: Result<PoolConfig> = parse(PoolConfigSchema, merged);
+  const config: Result<PoolConfig> = parse(PoolConfigSchema, merge(state.config, patch));
   return config.ok ? ok({ config: config.value, backends: state.backends }) : config;
 }
 
@@ -193,7 +208,7 @@ function setAdmin(
 function replaceBackend(
   state: LiveRing,
   id: BackendId,
-  replace: (held: HeldBackend) => Result<HeldBackend | null>,
+  replace: (held: HeldBackend) => Result<UnnamedBackend | null>,
 ): Result<Body> {
   const held = state.backends.find((backend) => backend.id === id);
   if (held === undefined) {
@@ -213,7 +228,7 @@ function hold(
   input: Omit<Backend, "id" | "admin"> & { readonly admin?: AdminState | undefined },
   held: HeldBackend | undefined,
   nowMs: EpochMs,
-): HeldBackend {
+): UnnamedBackend {
   const admin = input.admin ?? held?.admin ?? { kind: "active" };
   return {
     id,
@@ -222,6 +237,7 @@ function hold(
     via: input.via,
     labels: input.labels,
     admin,
+    serverId: held?.serverId ?? null,
     isDrained: admin.kind === "draining" && (admin.untilMs <= nowMs || isSameDrain(admin, held)),
   };
 }
@@ -236,11 +252,34 @@ function isSameDrain(admin: AdminState, held: HeldBackend | undefined): boolean 
   );
 }
 
-function conclude(state: LiveRing, body: Body, isCreated: boolean): Transition<RingState> {
-  const next: LiveRing = { ...state, ...body, version: state.version + 1 };
-  const changes = diff(toDocument(state), toDocument(next));
-  if (changes.length === 0) return { state, applied: { version: state.version, created: false, changes } };
-  return { state: next, applied: { version: next.version, created: isCreated, changes } };
+/** The next state and its differences; the state itself when there are none. */
+function conclude(
+  state: LiveRing,
+  body: Body & { readonly isRotation: boolean },
+  moment: Moment,
+): Result<Transition<RingState>> {
+  const { config } = body;
+  const tokens = nextTokens(state, body, moment);
+  if (!tokens.ok) return tokens;
+  const { configs, reserved } = tokens.value;
+  const backends = giveServerIds(body.backends, reserved, smallestSpace(configs));
+  if (!backends.ok) return backends;
+  const version = state.version + 1;
+  const next: LiveRing = { ...state, config, tokens: tokens.value, backends: backends.value, version };
+  const changes = diff(describe(state), describe(next));
+  if (changes.length === 0)
+    return ok({ state, applied: { version: state.version, created: false, changes } });
+  const created = next.backends.length > state.backends.length;
+  return ok({ state: next, applied: { version, created, changes } });
+}
+
+/** What an operator is told the differences of: the document, and which token configuration is being spread. */
+function describe(ring: LiveRing): object {
+  const spreading = spreadingConfig(ring.tokens.configs);
+  const document = toDocument(ring);
+  return spreading === null
+    ? document
+    : { ...document, tokens: { ...document.tokens, spreading: spreading.id } };
 }
 
 function withoutUndefined<Patch extends object>(

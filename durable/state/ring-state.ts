@@ -1,10 +1,24 @@
 import type { Backend } from "../model/backend.ts";
 import type { PoolName } from "../model/names.ts";
 import type { PoolConfig, PoolDocument } from "../model/pool.ts";
+import type { EpochMs } from "../model/time.ts";
+import type { ReservedServerId } from "./server-ids.ts";
+import type { HeldConfig } from "./token-configs.ts";
 
 /** A backend and whether its drain deadline has passed, which the alarm records so that state alone tells what it admits. */
 export interface HeldBackend extends Backend {
   readonly isDrained: boolean;
+  /** What tokens call it; unique in the pool, and kept through every change of it. */
+  readonly serverId: number;
+}
+
+/** What the ring holds of a pool's tokens. */
+export interface HeldTokens {
+  /** By age, the newest last. */
+  readonly configs: readonly HeldConfig[];
+  readonly reserved: readonly ReservedServerId[];
+  /** Latest expiry of tokens made under settings that no longer hold, so that a shorter lifetime cuts none short. */
+  readonly issuedUntilMs: EpochMs;
 }
 
 /** A pool's truth. */
@@ -16,6 +30,7 @@ export interface LiveRing {
   /** 32 hexadecimal digits. */
   readonly secret: string;
   readonly config: PoolConfig;
+  readonly tokens: HeldTokens;
   readonly backends: readonly HeldBackend[];
 }
 
@@ -34,6 +49,6 @@ export function toDocument(ring: LiveRing): PoolDocument & { readonly backends: 
   return { ...ring.config, backends: ring.backends.map(toBackend) };
 }
 
-function toBackend({ isDrained: _, ...backend }: HeldBackend): Backend {
+function toBackend({ isDrained: _, serverId: __, ...backend }: HeldBackend): Backend {
   return backend;
 }

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { projectAdmits, projectSnapshot } from "../../durable/state/project.ts";
-import { backendId, NOON, pool } from "./support/build.ts";
+import { backendId, NOON, pool, TOKEN_CONFIG } from "./support/build.ts";
 
 const DRAINING = { kind: "draining", untilMs: NOON } as const;
 
@@ -15,9 +15,9 @@ it.each([
   expect(pool({ a: told }).backends.map(projectAdmits)).toEqual([admits]);
 });
 
-it("publishes of a pool what isolates route from, and of a backend neither labels nor what is wanted of it", () => {
+it("publishes of a pool what isolates route from, and of a backend no label but its region, nor what is wanted of it", () => {
   const ring = pool({
-    b: { weight: 2, via: "VPC", labels: { [backendId("zone")]: "x" } },
+    b: { weight: 2, via: "VPC", labels: { [backendId("zone")]: "x", [backendId("region")]: "weur" } },
     a: { admin: { kind: "disabled" } },
   });
   expect(projectSnapshot(ring)).toEqual({
@@ -26,9 +26,26 @@ it("publishes of a pool what isolates route from, and of a backend neither label
     version: 7,
     secret: ring.secret,
     config: ring.config,
+    tokens: { writeId: 0, configs: [TOKEN_CONFIG], removed: [] },
     backends: [
-      { id: "b", url: "https://b.example", weight: 2, via: "VPC", admits: "new" },
-      { id: "a", url: "https://a.example", weight: 1, via: null, admits: "none" },
+      {
+        id: "b",
+        url: "https://b.example",
+        weight: 2,
+        via: "VPC",
+        admits: "new",
+        serverId: 0,
+        region: "weur",
+      },
+      {
+        id: "a",
+        url: "https://a.example",
+        weight: 1,
+        via: null,
+        admits: "none",
+        serverId: 1,
+        region: null,
+      },
     ],
   });
 });

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { INCIDENTS, OUTCOMES, PROTOCOLS, zeros } from "../../durable/model/outcome.ts";
+import { INCIDENTS, OUTCOMES, PROTOCOLS, SESSION_FATES, zeros } from "../../durable/model/outcome.ts";
 import type { Report } from "../../durable/model/sync.ts";
 import { Counters } from "../../durable/state/counters.ts";
 import { backendId } from "./support/build.ts";
@@ -13,6 +13,7 @@ function report(batch: number, answered: number, id = A): Report {
     backends: [{ id, outcomes: { ...zeros(OUTCOMES), answered } }],
     protocols: { ...zeros(PROTOCOLS), "HTTP/3": answered },
     incidents: { ...zeros(INCIDENTS), degraded: 1 },
+    sessions: { ...zeros(SESSION_FATES), kept: answered },
   };
 }
 
@@ -30,6 +31,7 @@ it("adds up the reports of all isolates", () => {
   expect(counted.outcomes(A).answered).toBe(9);
   expect(counted.protocols["HTTP/3"]).toBe(9);
   expect(counted.incidents.degraded).toBe(3);
+  expect(counted.sessions).toEqual({ ...zeros(SESSION_FATES), kept: 9 });
 });
 
 it("counts a report once that is sent again or comes late", () => {

@@ -2,17 +2,23 @@ import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import type { DirectoryCommand, Precondition } from "../../durable/model/command.ts";
 import { parse } from "../../durable/model/parse.ts";
-import { type RouteInput, RouteInputSchema } from "../../durable/model/route.ts";
+import { poolsOf, type RouteInput, RouteInputSchema, type RoutePatch } from "../../durable/model/route.ts";
 import { applyDirectoryCommand } from "../../durable/state/directory-command.ts";
-import { type DirectoryState, newDirectory, projectTable } from "../../durable/state/directory-state.ts";
+import {
+  type DirectoryState,
+  newDirectory,
+  projectTable,
+  upgradeDirectory,
+} from "../../durable/state/directory-state.ts";
 import { isTie } from "../../durable/state/route-conflict.ts";
 import { poolName, route, routeId } from "./support/build.ts";
 import { frozen } from "./support/frozen.ts";
 import { PRECONDITION } from "./support/pool-arbitraries.ts";
+import { refusal } from "./support/refusal.ts";
 import { ROUTES } from "./support/route-arbitraries.ts";
 
 const NO_CONDITION: Precondition = { ifMatch: null, ifAbsent: false };
-const NEW = newDirectory("01234567-89ab-cdef-0123-456789abcdef");
+const NEW = newDirectory("01234567-89ab-cdef-0123-456789abcdef", "5e".repeat(16));
 
 function apply(state: DirectoryState, command: DirectoryCommand, precondition = NO_CONDITION) {
   return applyDirectoryCommand(frozen(state), frozen(command), precondition);
@@ -34,12 +40,28 @@ function input(told: Readonly<Record<string, unknown>> = {}): RouteInput {
   return rest;
 }
 
+function patch(told: RoutePatch): DirectoryCommand {
+  return { kind: "patch-route", id: routeId("a"), patch: told };
+}
+
 const POOL = fc.constantFrom("shop", "blog", "default", "nowhere").map(poolName);
 const ID = fc.constantFrom("a", "b", "c").map(routeId);
-const INPUT = fc.tuple(ROUTES, POOL).map(([[first = route("any")], pool]): RouteInput => {
-  const { id: _, ...rest } = first;
-  return Object.assign(rest, { pool });
-});
+const SPLIT = fc.uniqueArray(
+  POOL.map((pool) => ({ pool, weight: 1 })),
+  { minLength: 1, maxLength: 3, selector: ({ pool }) => pool },
+);
+const INPUT = fc
+  .tuple(
+    ROUTES,
+    fc.oneof(
+      POOL.map((pool) => ({ pool })),
+      SPLIT.map((split) => ({ split })),
+    ),
+  )
+  .map(([[first = route("any")], destination]): RouteInput => {
+    const { id: _, pool: __, ...rest } = first;
+    return Object.assign(rest, destination);
+  });
 
 const COMMAND: fc.Arbitrary<DirectoryCommand> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("put-route"), id: ID, route: INPUT }) },
@@ -52,7 +74,8 @@ const COMMAND: fc.Arbitrary<DirectoryCommand> = fc.oneof(
         {
           host: fc.constantFrom(null, "a.example"),
           path: fc.constantFrom("/", "/a"),
-          pool: POOL,
+          pool: fc.oneof(POOL, fc.constant(null)),
+          split: fc.oneof(SPLIT, fc.constant(null)),
           methods: fc.constantFrom(null, ["GET"]),
         },
         { requiredKeys: [] },
@@ -96,7 +119,8 @@ it("never holds two routes that tie, nor two of one id, nor one to a pool that i
       );
       const tied = routes.filter((a) => routes.some((b) => a !== b && (a.id === b.id || isTie(a, b))));
       expect(tied).toEqual([]);
-      expect(routes.filter(({ pool }) => pool !== "default" && !pools.includes(pool))).toEqual([]);
+      const known = new Set(["default", ...pools]);
+      expect(routes.flatMap(poolsOf).filter((pool) => !known.has(pool))).toEqual([]);
       expect(new Set(pools).size).toBe(pools.length);
     }),
     { numRuns: 500 },
@@ -108,6 +132,7 @@ it("names a deployment after its first life, and publishes routes but no pools",
     incarnation: "01234567-89ab-cdef-0123-456789abcdef",
     version: 7,
     deployment: "ringmaster-01234567",
+    secret: "5e".repeat(16),
     routes: [route("a")],
   });
 });
@@ -152,11 +177,47 @@ it("refuses a route to a pool that is not there, and names those that are", () =
 
 it("patches what is named, takes away what is null, and leaves the rest", () => {
   const state = directory(route("a", { host: "a.example", path: "/a", methods: ["GET"], rewritePath: "/b" }));
-  const patch = { host: null, rewritePath: null, pool: poolName("blog"), headerTimeoutMs: 50 };
-  expect(next(state, { kind: "patch-route", id: routeId("a"), patch }).routes).toEqual([
+  const told = { host: null, rewritePath: null, pool: poolName("blog"), headerTimeoutMs: 50 };
+  expect(next(state, patch(told)).routes).toEqual([
     route("a", { path: "/a", methods: ["GET"], pool: "blog", headerTimeoutMs: 50 }),
   ]);
   expect(parse(RouteInputSchema, input())).toMatchObject({ ok: true });
+});
+
+const CANARY = [
+  { pool: poolName("shop"), weight: 9 },
+  { pool: poolName("blog"), weight: 1 },
+];
+
+it("turns a route to a pool into a split by a patch, and back", () => {
+  const plain = directory(route("a"));
+  const split = next(plain, patch({ pool: null, split: CANARY }));
+  expect(split.routes).toEqual([route("a", { split: CANARY })]);
+  expect(next(split, patch({ split: null, pool: poolName("shop") })).routes).toEqual(plain.routes);
+  const range = "is required, or split, and not both";
+  expect(apply(plain, patch({ split: CANARY }))).toEqual(refusal(["pool", "shop", range]));
+  expect(apply(plain, patch({ pool: null }))).toEqual(refusal(["pool", "(missing)", range]));
+});
+
+it("refuses a split that leads to a pool that is not there, and says at which place", () => {
+  const split = [...CANARY, { pool: poolName("nowhere"), weight: 0 }];
+  expect(apply(directory(), { kind: "put-route", id: routeId("a"), route: input({ split }) })).toEqual(
+    refusal(["split.2.pool", "nowhere", "must be an existing pool: default, shop, blog"]),
+  );
+});
+
+it("keeps a pool that a split leads to, though by weight 0", () => {
+  const split = CANARY.map(({ pool }) => ({ pool, weight: pool === "blog" ? 0 : 1 }));
+  expect(
+    apply(directory(route("a", { split })), { kind: "remove-pool", name: poolName("blog") }),
+  ).toMatchObject({ refusal: { kind: "conflict" } });
+});
+
+it("gives a directory that was stored without a secret one, in a version of its own, and leaves one that has it", () => {
+  const { secret: _, routes, ...before } = directory(route("a"));
+  const upgraded = upgradeDirectory(before, routes, "ab".repeat(16));
+  expect(upgraded).toEqual({ ...before, version: 8, secret: "ab".repeat(16), routes });
+  expect(upgradeDirectory(upgraded, routes, "cd".repeat(16))).toEqual(upgraded);
 });
 
 it.each(["patch-route", "remove-route"] as const)("finds no route for %s where none has that id", (kind) => {

@@ -3,12 +3,12 @@ import { expect, it } from "vitest";
 import type { Backend } from "../../durable/model/backend.ts";
 import type { PoolCommand, Precondition } from "../../durable/model/command.ts";
 import { parse } from "../../durable/model/parse.ts";
-import { PoolDocumentSchema } from "../../durable/model/pool.ts";
+import { PoolDocumentSchema, type PoolPatch } from "../../durable/model/pool.ts";
 import { after, type EpochMs } from "../../durable/model/time.ts";
 import { diff } from "../../durable/state/diff.ts";
 import { applyPoolCommand } from "../../durable/state/ring-command.ts";
 import { NO_RING, type RingState, toDocument } from "../../durable/state/ring-state.ts";
-import { backendId, NOON, pool, poolName } from "./support/build.ts";
+import { backendId, moment, NOON, pool, poolName } from "./support/build.ts";
 import { frozen } from "./support/frozen.ts";
 import {
   BACKEND_ID,
@@ -23,8 +23,8 @@ const NO_CONDITION: Precondition = { ifMatch: null, ifAbsent: false };
 function apply(state: RingState, command: PoolCommand, precondition = NO_CONDITION, nowMs: EpochMs = NOON) {
   const birth = { incarnation: "born", secret: "0f0e0d0c0b0a09080706050403020100" };
   return applyPoolCommand(frozen(state), frozen(command), {
+    ...moment(nowMs),
     pool: poolName("shop"),
-    nowMs,
     precondition,
     birth,
   });
@@ -134,7 +134,9 @@ it("holds what was put, and what was left unsaid of a backend's admin state as i
 
 /** The backends as an operator sees them. */
 function backendsOf(ring: RingState): readonly Backend[] {
-  return ring.kind === "live" ? ring.backends.map(({ isDrained: _, ...backend }) => backend) : [];
+  return ring.kind === "live"
+    ? ring.backends.map(({ isDrained: _, serverId: __, ...backend }) => backend)
+    : [];
 }
 
 it("changes of a backend only what a patch names, and of the others nothing", () => {
@@ -295,5 +297,66 @@ it("holds a condition on a put backend against that backend, and on anything els
   });
   expect(apply(NO_RING, { kind: "put-pool", document: toDocument(THREE) }, ifAbsent)).toMatchObject({
     ok: true,
+  });
+});
+
+it.each([
+  ["sync.waitMs", { sync: { waitMs: 49 } }, 49, "must be an integer 50…30000"],
+  ["connections.idleMs", { connections: { idleMs: null } }, null, "must be an integer 1000…86400000"],
+  ["tokens.cookie.passOn", { tokens: { cookie: { passOn: 1 } } }, 1, "must be true or false"],
+  [
+    "sessions.lost.removed",
+    { sessions: { lost: { removed: "stay" } } },
+    "stay",
+    'must be one of "temporary", "sticky", "refuse"',
+  ],
+  [
+    "backends",
+    { backends: [] },
+    "(a list of 0)",
+    "is not known here; known: policy, affinity, connections, tokens, sessions, headerTimeoutMs, drainMs, sync",
+  ],
+  [
+    "sync",
+    { sync: [] },
+    "(a list of 0)",
+    "must be an object with refreshMs, leaseMs, waitMs, maxStaleMs, maxPerSecond",
+  ],
+])("refuses %s of the patch %j", (field, patch, value, range) => {
+  expect(apply(THREE, { kind: "patch-pool", patch })).toMatchObject({
+    refusal: { errors: [{ field, value, range }] },
+  });
+});
+
+it("names the rotation when another field makes it too frequent", () => {
+  const held = next(THREE, { kind: "patch-pool", patch: { tokens: { rotateEveryMs: 22_515_000 } } });
+  expect(apply(held, { kind: "patch-pool", patch: { sync: { maxStaleMs: 3_600_001 } } })).toMatchObject({
+    refusal: { errors: [{ field: "tokens.rotateEveryMs", value: 22_515_000 }] },
+  });
+});
+
+it.each(["__proto__", "constructor", "hasOwnProperty"])(
+  "refuses %s in a patch, at any depth, and changes no object by it",
+  (name) => {
+    for (const [field, text] of [
+      [name, `{ "${name}": { "drainMs": 1 } }`],
+      [`tokens.cookie.${name}`, `{ "tokens": { "cookie": { "${name}": { "passOn": true } } } }`],
+    ]) {
+      const patch: PoolPatch = JSON.parse(text ?? "");
+      expect(apply(THREE, { kind: "patch-pool", patch })).toMatchObject({
+        refusal: { errors: [{ field, value: "(object)" }] },
+      });
+    }
+    expect(Object.keys(Object.prototype)).toEqual([]);
+  },
+);
+
+it("takes the cookie of tokens away by null, and gives it back by an object", () => {
+  const without = next(THREE, { kind: "patch-pool", patch: { tokens: { cookie: null } } });
+  expect(without).toMatchObject({ config: { tokens: { cookie: null, lifetimeMs: 86_400_000 } } });
+  expect(
+    next(without, { kind: "patch-pool", patch: { tokens: { cookie: { persistent: true } } } }),
+  ).toMatchObject({
+    config: { tokens: { cookie: { persistent: true, sameSite: "Lax" } } },
   });
 });

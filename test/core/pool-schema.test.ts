@@ -8,6 +8,28 @@ const DEFAULTS = {
   policy: "round_robin",
   affinity: [],
   connections: { maxEntries: 50_000, idleMs: 900_000 },
+  tokens: {
+    generator: "encrypted",
+    serverIdBytes: 4,
+    nonceBytes: 12,
+    lifetimeMs: 86_400_000,
+    rotateEveryMs: null,
+    cookie: {
+      name: null,
+      sameSite: "Lax",
+      path: "/",
+      domain: null,
+      secure: true,
+      persistent: false,
+      passOn: false,
+    },
+    header: null,
+  },
+  sessions: {
+    maxAgeMs: null,
+    maxRequests: null,
+    lost: { ejected: "temporary", drained: "sticky", removed: "sticky" },
+  },
   headerTimeoutMs: 15_000,
   drainMs: 300_000,
   sync: { refreshMs: 5_000, leaseMs: 30_000, waitMs: 2_000, maxStaleMs: 3_600_000, maxPerSecond: 100 },
@@ -78,26 +100,180 @@ it("refuses a lease shorter than two refreshes, also where one of them is a defa
     expect(parse(PoolConfigSchema, { sync })).toEqual(refusal(["sync", "(object)", range]));
 });
 
+const BY =
+  'must be an object whose by is "token", "connection", "header", "cookie" or "query" (with a name) or "address"';
+const TOKEN_RANGE = "must be 1…64 characters of A-Z, a-z, 0-9 and !#$%&'*+-.^_`|~";
+
+it("takes every way to bind a request, and writes header names in lower case", () => {
+  const affinity = [
+    { by: "token" },
+    { by: "connection" },
+    { by: "header", name: "X-Account" },
+    { by: "cookie", name: "Account" },
+    { by: "query", name: "käufer" },
+    { by: "address" },
+  ];
+  expect(parse(PoolConfigSchema, { affinity })).toMatchObject({
+    value: { affinity: affinity.with(2, { by: "header", name: "x-account" }) },
+  });
+});
+
 it.each([
-  ["a word", "connection", "affinity", "connection", "must be a list of at most 4"],
-  ["a word in it", ["connection"], "affinity.0", "connection", "must be an object with by"],
-  ["an unknown way", [{ by: "moon" }], "affinity.0.by", "moon", 'must be "connection"'],
-  ["no way", [{}], "affinity.0.by", "(missing)", "is required"],
+  ["a word", "connection", "affinity", "connection", "must be a list of at most 6"],
+  ["a word in it", ["connection"], "affinity.0", "connection", BY],
+  ["an unknown way", [{ by: "moon" }], "affinity.0.by", "moon", BY],
+  ["no way", [{}], "affinity.0.by", "(missing)", BY],
+  ["a header without name", [{ by: "header" }], "affinity.0.name", "(missing)", "is required"],
+  ["a header with a bad name", [{ by: "header", name: "a:b" }], "affinity.0.name", "a:b", TOKEN_RANGE],
+  ["a cookie with a bad name", [{ by: "cookie", name: "a=b" }], "affinity.0.name", "a=b", TOKEN_RANGE],
+  ["a query with no name", [{ by: "query", name: "" }], "affinity.0.name", "", "must be 1…64 characters"],
   [
-    "five",
-    Array.from({ length: 5 }, () => ({ by: "connection" })),
+    "seven",
+    Array.from({ length: 7 }, () => ({ by: "connection" })),
     "affinity",
-    "(a list of 5)",
-    "must be a list of at most 4",
+    "(a list of 7)",
+    "must be a list of at most 6",
   ],
 ])("refuses an affinity chain that is, or holds, %s", (_, affinity, field, value, range) => {
   expect(parse(PoolConfigSchema, { affinity })).toEqual(refusal([field, value, range]));
 });
 
+const BOOLEAN = "must be true or false";
+const PATH_RANGE = "must be a path beginning with / of at most 1024 visible characters without ;";
+const DOMAIN_RANGE = "must be a lower-case domain name without leading dot";
+
 it.each([
-  ["", {}, "policy, affinity, connections, headerTimeoutMs, drainMs, sync, backends"],
+  ["generator", "random", 'must be one of "encrypted", "plaintext", "regional"'],
+  ["lifetimeMs", 59_999, "must be an integer 60000…2592000000"],
+  ["lifetimeMs", 2_592_000_001, "must be an integer 60000…2592000000"],
+  ["header", "a b", TOKEN_RANGE],
+  ["cookie.name", "a;b", TOKEN_RANGE],
+  ["cookie.sameSite", "lax", 'must be one of "Strict", "Lax", "None"'],
+  ["cookie.path", "api", PATH_RANGE],
+  ["cookie.path", "/a;b", PATH_RANGE],
+  ["cookie.domain", ".example.com", DOMAIN_RANGE],
+  ["cookie.domain", "Example.com", DOMAIN_RANGE],
+  ["cookie.secure", "yes", BOOLEAN],
+  ["cookie.persistent", 1, BOOLEAN],
+  ["cookie.passOn", null, BOOLEAN],
+])("refuses tokens.%s of %j", (field, value, range) => {
+  expect(errorsOf({ tokens: under(field, value) })).toContainEqual({
+    field: `tokens.${field}`,
+    value,
+    range,
+  });
+});
+
+it.each([
+  ["serverIdBytes", 0, "must be an integer 1…15"],
+  ["serverIdBytes", 16, "must be an integer 1…15"],
+  ["nonceBytes", 3, "must be an integer 4…18"],
+  ["nonceBytes", 19, "must be an integer 4…18"],
+  ["rotateEveryMs", 3_599_999, "must be an integer 3600000…31536000000"],
+])("refuses tokens.%s of %j, whatever it breaks beside", (field, value, range) => {
+  expect(errorsOf({ tokens: { [field]: value } })).toContainEqual({
+    field: `tokens.${field}`,
+    value,
+    range,
+  });
+});
+
+it.each([
+  ["maxAgeMs", 999, "must be an integer 1000…2592000000"],
+  ["maxRequests", 0, "must be an integer 1…1000000000"],
+  ["lost.ejected", "move", 'must be one of "temporary", "sticky", "refuse"'],
+  ["lost.drained", null, 'must be one of "temporary", "sticky", "refuse"'],
+  ["lost.removed", 1, 'must be one of "temporary", "sticky", "refuse"'],
+])("refuses sessions.%s of %j", (field, value, range) => {
+  expect(parse(PoolConfigSchema, { sessions: under(field, value) })).toEqual(
+    refusal([`sessions.${field}`, value, range]),
+  );
+});
+
+const ROTATION_RANGE =
+  "must be long enough for 6 live configurations: a quarter of tokens.lifetimeMs + sync.maxStaleMs + 2 × sync.leaseMs";
+
+it.each([
+  [
+    "server id and nonce of twenty bytes",
+    { tokens: { serverIdBytes: 4, nonceBytes: 16 } },
+    ["tokens", "(object)", "must have serverIdBytes and nonceBytes of at most 19 together"],
+  ],
+  [
+    "no room for a number beside the region",
+    { tokens: { generator: "regional", serverIdBytes: 1 } },
+    [
+      "tokens",
+      "(object)",
+      "must have serverIdBytes of at least 2 with generator regional: one for the region",
+    ],
+  ],
+  ...[{ path: "/shop" }, { domain: "example.com" }, { secure: false }, { name: "__Host-a", path: "/a" }].map(
+    (cookie) =>
+      [
+        `a __Host- cookie with ${JSON.stringify(cookie)}`,
+        { tokens: { cookie } },
+        [
+          "tokens.cookie",
+          "(object)",
+          "must have path / and secure true and no domain while its name begins with __Host-, as it does by default",
+        ],
+      ] as const,
+  ),
+  [
+    "a __Secure- cookie that is not",
+    { tokens: { cookie: { name: "__Secure-a", secure: false } } },
+    ["tokens.cookie", "(object)", "must have secure true while its name begins with __Secure-"],
+  ],
+  [
+    "a cookie for other sites that is not secure",
+    { tokens: { cookie: { name: "a", secure: false, sameSite: "None" } } },
+    ["tokens.cookie", "(object)", "must have secure true with sameSite None"],
+  ],
+  [
+    "a rotation that needs more configurations than there may be",
+    { tokens: { rotateEveryMs: 22_514_999 } },
+    ["tokens.rotateEveryMs", 22_514_999, ROTATION_RANGE],
+  ],
+] as const)("refuses %s", (_, input, wrong) => {
+  expect(parse(PoolConfigSchema, input)).toEqual(refusal(wrong));
+  expect(parse(PoolDocumentSchema, input)).toEqual(refusal(wrong));
+});
+
+it.each([
+  { tokens: { serverIdBytes: 15, nonceBytes: 4 } },
+  { tokens: { serverIdBytes: 1, nonceBytes: 18 } },
+  { tokens: { generator: "regional", serverIdBytes: 2 } },
+  { tokens: { cookie: { name: "ring", path: "/shop", domain: "example.com", secure: false } } },
+  { tokens: { cookie: null, header: "x-session" } },
+  { tokens: { rotateEveryMs: 22_515_000 } },
+  { tokens: { rotateEveryMs: 3_600_000, lifetimeMs: 60_000, cookie: null } },
+  { sessions: { maxAgeMs: 1_000, maxRequests: 1, lost: { ejected: "refuse" } } },
+])("takes %j", (input) => {
+  expect(parse(PoolConfigSchema, input)).toMatchObject({ ok: true, value: input });
+});
+
+/** An object with one field, by its dotted path. */
+function under(path: string, value: unknown): object {
+  const [first = "", ...rest] = path.split(".");
+  return { [first]: rest.length === 0 ? value : under(rest.join("."), value) };
+}
+
+function errorsOf(input: unknown): readonly unknown[] {
+  const result = parse(PoolConfigSchema, input);
+  return result.ok || result.refusal.kind !== "invalid" ? [] : result.refusal.errors;
+}
+
+it.each([
+  ["", {}, "policy, affinity, connections, tokens, sessions, headerTimeoutMs, drainMs, sync, backends"],
   ["sync.", { sync: {} }, "refreshMs, leaseMs, waitMs, maxStaleMs, maxPerSecond"],
   ["connections.", { connections: {} }, "maxEntries, idleMs"],
+  [
+    "tokens.",
+    { tokens: {} },
+    "generator, serverIdBytes, nonceBytes, lifetimeMs, rotateEveryMs, cookie, header",
+  ],
+  ["sessions.", { sessions: {} }, "maxAgeMs, maxRequests, lost"],
 ])("refuses an unknown field under '%s' by its name", (prefix, rest, known) => {
   const unknown = { poilcy: 1 };
   const [part] = Object.keys(rest);
@@ -106,6 +282,16 @@ it.each([
     refusal([`${prefix}poilcy`, 1, `is not known here; known: ${known}`]),
   );
 });
+
+it.each(["__proto__", "constructor", "toString"])(
+  "refuses the unknown field %s, which every object has",
+  (name) => {
+    const input: unknown = JSON.parse(`{ "sync": { "${name}": { "leaseMs": 1 } } }`);
+    expect(parse(PoolDocumentSchema, input)).toMatchObject({
+      refusal: { errors: [{ field: `sync.${name}`, value: "(object)" }] },
+    });
+  },
+);
 
 it("refuses unknown fields inside lists, with their place", () => {
   const backends = [
@@ -151,28 +337,17 @@ it.each([
   });
 });
 
-it.each([
-  {},
-  { drainMs: 0 },
-  { sync: { leaseMs: 60_000 } },
-  { sync: {} },
-  { connections: { idleMs: 1_000 } },
-])("adds nothing to the patch %j", (patch) => {
-  expect(parse(PoolPatchSchema, patch)).toEqual({ ok: true, value: patch });
-});
+it.each([{}, { drainMs: 0 }, { sync: { leaseMs: 1 } }, { tokens: { cookie: null } }])(
+  "leaves the patch %j as it is, to be checked with what it is laid over",
+  (patch) => {
+    expect(parse(PoolPatchSchema, patch)).toEqual({ ok: true, value: patch });
+  },
+);
 
-it.each([
-  ["drainMs", { drainMs: -1 }, -1, "must be an integer 0…604800000"],
-  ["sync.leaseMs", { sync: { leaseMs: 1 } }, 1, "must be an integer 1000…3600000"],
-  ["connections.idleMs", { connections: { idleMs: null } }, null, "must be an integer 1000…86400000"],
-  [
-    "backends",
-    { backends: [] },
-    "(a list of 0)",
-    "is not known here; known: policy, affinity, connections, headerTimeoutMs, drainMs, sync",
-  ],
-])("refuses %s in the patch %j", (field, patch, value, range) => {
-  expect(parse(PoolPatchSchema, patch)).toEqual(refusal([field, value, range]));
+it.each([null, "text", 5, []])("refuses %j in the place of a patch", (patch) => {
+  expect(parse(PoolPatchSchema, patch)).toMatchObject({
+    refusal: { kind: "invalid", errors: [{ field: "", range: "must be an object" }] },
+  });
 });
 
 it.each(["a", "0", "a.b_c-d", "a".repeat(63)])("takes the name %s", (name) => {

@@ -8,7 +8,9 @@ const HOST_RANGE =
 const PATH_RANGE =
   "must begin with '/', be percent-encoded, hold no '?', '#', '\\', '//' or dot segment, and be at most 1024 characters";
 const METHOD_RANGE = "must be an upper-case method name, such as GET";
-const KNOWN = "host, path, methods, headers, pool, policy, affinity, rewritePath, headerTimeoutMs";
+const KNOWN = "host, path, methods, headers, pool, split, policy, affinity, rewritePath, headerTimeoutMs";
+
+const POOL_OR_SPLIT = "is required, or split, and not both";
 
 it("fills in what a route leaves out: every host, path, method and header", () => {
   expect(parse(RouteInputSchema, { pool: "shop" })).toEqual({
@@ -158,7 +160,7 @@ it.each([
 });
 
 it("refuses a route without pool, and one with an unknown field", () => {
-  expect(parse(RouteInputSchema, {})).toEqual(refusal(["pool", "(missing)", "is required"]));
+  expect(parse(RouteInputSchema, {})).toEqual(refusal(["pool", "(missing)", POOL_OR_SPLIT]));
   expect(parse(RouteInputSchema, { pool: "shop", hosts: [] })).toEqual(
     refusal(["hosts", "(a list of 0)", `is not known here; known: ${KNOWN}`]),
   );
@@ -168,6 +170,8 @@ it("lets a patch take optional fields away with null, and no others", () => {
   const patch = {
     host: null,
     methods: null,
+    pool: null,
+    split: null,
     policy: null,
     affinity: null,
     rewritePath: null,
@@ -176,5 +180,51 @@ it("lets a patch take optional fields away with null, and no others", () => {
   expect(parse(RoutePatchSchema, patch)).toEqual({ ok: true, value: patch });
   expect(parse(RoutePatchSchema, {})).toEqual({ ok: true, value: {} });
   expect(parse(RoutePatchSchema, { path: null })).toEqual(refusal(["path", null, PATH_RANGE]));
-  expect(parse(RoutePatchSchema, { pool: null })).toEqual(refusal(["pool", null, ID_RANGE]));
+  expect(parse(RoutePatchSchema, { headers: null })).toEqual(
+    refusal(["headers", null, "must be a list of at most 8"]),
+  );
+});
+
+const SIDE = { pool: "shop", weight: 1 };
+
+it("takes a split by weight, with sides of weight 0", () => {
+  const split = [SIDE, { pool: "canary", weight: 0 }];
+  expect(parse(RouteInputSchema, { split })).toMatchObject({ ok: true, value: { split } });
+});
+
+it.each([
+  ["no side", [], "split", "(a list of 0)", "must name at least one pool"],
+  ["one pool twice", [SIDE, SIDE], "split", "(a list of 2)", "must name each pool once"],
+  [
+    "no weight",
+    [{ pool: "shop", weight: 0 }],
+    "split",
+    "(a list of 1)",
+    "must give at least one pool a weight above 0",
+  ],
+  [
+    "a weight above 1000",
+    [{ pool: "shop", weight: 1_001 }],
+    "split.0.weight",
+    1_001,
+    "must be an integer 0…1000",
+  ],
+  ["a bad name", [{ pool: "Shop", weight: 1 }], "split.0.pool", "Shop", ID_RANGE],
+  [
+    "nine sides",
+    Array.from({ length: 9 }, () => SIDE),
+    "split",
+    "(a list of 9)",
+    "must be a list of at most 8",
+  ],
+])("refuses a split with %s", (_, split, field, value, range) => {
+  expect(parse(RouteInputSchema, { split })).toMatchObject({
+    refusal: { errors: expect.arrayContaining([{ field, value, range }]) },
+  });
+});
+
+it("refuses a route that names both a pool and a split", () => {
+  expect(parse(RouteInputSchema, { pool: "shop", split: [SIDE] })).toEqual(
+    refusal(["pool", "shop", POOL_OR_SPLIT]),
+  );
 });

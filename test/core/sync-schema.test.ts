@@ -29,7 +29,17 @@ it("fills in the counts that a report leaves out", () => {
           },
         ],
         protocols: { "HTTP/1.0": 0, "HTTP/1.1": 0, "HTTP/2": 0, "HTTP/3": 0, other: 0 },
-        incidents: { no_backend: 0, degraded: 0, loop: 0 },
+        incidents: { no_backend: 0, degraded: 0, loop: 0, session_refused: 0, migration: 0 },
+        sessions: {
+          kept: 0,
+          drained: 0,
+          ejected: 0,
+          removed: 0,
+          repinned: 0,
+          invalid: 0,
+          expired: 0,
+          unknown: 0,
+        },
       },
     },
   });

@@ -81,10 +81,110 @@ it("makes a write under If-Match only at the version it names, and If-None-Match
   expect((await admin.do("GET", "/pools")).body.pools).toEqual(["default"]);
 });
 
+describe("the tokens of a pool", () => {
+  const VIEWER_TOKEN = "a-viewer-token-of-ours";
+  const BACKENDS = [{ id: "a", url: "http://127.0.0.1:1001", labels: { region: "weur" } }];
+
+  it("are shown, rotated and exported, each at its own endpoint", async () => {
+    const { admin } = await start();
+    await admin.do("PUT", "/pools/default", { backends: BACKENDS });
+    const shown = await admin.do("GET", "/pools/default/tokens");
+    expect(shown).toMatchObject({
+      etag: '"1"',
+      body: {
+        configs: [{ id: 0, generator: "encrypted", serverIdBytes: 4, nonceBytes: 12, phase: "writing" }],
+        serverIds: { used: 1, reserved: 0 },
+      },
+    });
+    const rotated = await admin.do("POST", "/pools/default/tokens/rotate");
+    expect(rotated).toMatchObject({
+      status: 200,
+      etag: '"2"',
+      body: { changes: [{ path: "tokens.spreading", before: null, after: 1 }] },
+    });
+    const exported = await admin.do("POST", "/pools/default/tokens/quic-lb-export");
+    expect(exported.headers.get("cache-control")).toBe("no-store");
+    expect(exported.body["ietf-quic-lb-middlebox:quic-lb"]["cid-configs"]).toMatchObject(
+      [0, 1].map((id) => ({
+        "config-rotation-bits": id,
+        "cid-key": expect.stringMatching(/^[0-9a-f]{2}(?::[0-9a-f]{2}){15}$/),
+        "server-id-mappings": [{ "server-id": "00:00:00:00", "server-address": "127.0.0.1:1001" }],
+      })),
+    );
+  });
+
+  it("are rotated under If-Match only at the version it names", async () => {
+    const { admin } = await start();
+    await admin.do("PUT", "/pools/default", { backends: BACKENDS });
+    const rotate = (tag: string) =>
+      admin.send("POST", "/pools/default/tokens/rotate", undefined, { "if-match": tag });
+    expect((await rotate('"9"')).status).toBe(412);
+    expect((await rotate('"1"')).status).toBe(200);
+  });
+
+  it("are shown to viewers, who may neither rotate nor export them", async () => {
+    const { admin, edge } = await start({ VIEWER_TOKENS: VIEWER_TOKEN });
+    await admin.do("PUT", "/pools/default", { backends: BACKENDS });
+    const viewer = new AdminClient(edge.urls[0], VIEWER_TOKEN);
+    expect((await viewer.send("GET", "/pools/default/tokens")).status).toBe(200);
+    for (const action of ["rotate", "quic-lb-export"]) {
+      expect((await viewer.send("POST", `/pools/default/tokens/${action}`)).status).toBe(403);
+      expect((await admin.send("GET", `/pools/default/tokens/${action}`)).status).toBe(404);
+    }
+    expect((await admin.do("GET", "/pools/default")).etag).toBe('"1"');
+  });
+
+  it.each([
+    ["GET", "/pools/nowhere/tokens", undefined, 404],
+    ["POST", "/pools/nowhere/tokens/rotate", undefined, 404],
+    ["POST", "/pools/nowhere/tokens/quic-lb-export", undefined, 404],
+    ["POST", "/pools/Not%20A%20Name/tokens/quic-lb-export", undefined, 422],
+    ["POST", "/pools/default/tokens/rotate", { now: true }, 422],
+    ["PUT", "/pools/default", { tokens: { serverIdBytes: 4, nonceBytes: 16 } }, 422],
+  ])("refuse %s %s with %j by status %i", async (method, path, body, status) => {
+    const { admin } = await start();
+    expect((await admin.send(method, path, body)).status).toBe(status);
+  });
+
+  it("show their keys in the export and nowhere else", async () => {
+    const { admin } = await start();
+    await admin.do("PUT", "/pools/default", { backends: BACKENDS });
+    await admin.do("PUT", "/routes/r", { split: [{ pool: "default", weight: 1 }] });
+    const written = [
+      await admin.do("POST", "/pools/default/tokens/rotate"),
+      await admin.do("PATCH", "/pools/default", { tokens: { lifetimeMs: 60_000 } }),
+    ];
+    const exported = await admin.do("POST", "/pools/default/tokens/quic-lb-export");
+    const configs: readonly { readonly "cid-key": string }[] =
+      exported.body["ietf-quic-lb-middlebox:quic-lb"]["cid-configs"];
+    const keys = configs.map((config) => config["cid-key"].replaceAll(":", ""));
+    expect(keys).toHaveLength(2);
+    const paths = [
+      "/status",
+      "/pools",
+      "/pools/default",
+      "/pools/default/status",
+      "/pools/default/tokens",
+      "/pools/default/backends",
+      "/pools/default/backends/a",
+      "/routes",
+      "/routes/r",
+    ];
+    const read = await Promise.all(paths.map((path) => admin.do("GET", path)));
+    // Not only these keys: neither the key of a MAC nor a secret, which have as many digits.
+    for (const { body } of [...read, ...written]) {
+      expect(JSON.stringify(body)).not.toMatch(/[0-9a-f]{32}|(?:[0-9a-f]{2}:){15}/);
+    }
+    expect(JSON.stringify(exported.body)).not.toMatch(/[0-9a-f]{32}/);
+    expect(keys.every((key) => /^[0-9a-f]{32}$/.test(key))).toBe(true);
+  });
+});
+
 describe("bad input", () => {
   let cluster: Cluster;
   beforeAll(async () => {
     cluster = await Cluster.launch({ bundle: inject("bundle"), backends: [] });
+    await cluster.admin.do("PUT", "/pools/default", {});
   });
   afterAll(() => cluster.stop());
 
@@ -121,6 +221,10 @@ describe("bad input", () => {
     ["PUT", "/routes/r", { pool: "default", host: "UPPER.example" }, "host"],
     ["POST", "/pools/default/backends/a/drain", { forMs: -1 }, "forMs"],
     ["PATCH", "/pools/default", { sync: [] }, "sync"],
+    ["PATCH", "/pools/default", { tokens: { cookie: { path: "/a;b" } } }, "tokens.cookie.path"],
+    ["PATCH", "/pools/default", { tokens: { rotateEveryMs: 3_600_000 } }, "tokens.rotateEveryMs"],
+    ["PATCH", "/pools/default", '{ "sync": { "__proto__": { "leaseMs": 1 } } }', "sync.__proto__"],
+    ["PUT", "/routes/r", { split: [{ pool: "nowhere", weight: 1 }] }, "split.0.pool"],
     ["PUT", "/pools/default", { backends: [{ id: "a", url: "not a url" }] }, "backends.0.url"],
     [
       "PUT",
@@ -190,6 +294,24 @@ it("answers under its prefix on every host, or only on a host of its own", async
   expect((await own.ask({ ...authorized, host: "admin.example" })).status).toBe(200);
   expect((await own.ask({ ...authorized, host: "shop.example" })).status).toBe(503);
   expect((await own.ask({ ...authorized, host: "admin.example", path: "/elsewhere" })).status).toBe(404);
+});
+
+it("keeps a pool that a split leads to, and takes a patch from a pool to a split and back", async () => {
+  const { admin } = await start();
+  for (const name of ["shop", "canary"]) await admin.do("PUT", `/pools/${name}`, {});
+  await admin.do("PUT", "/routes/r", { pool: "shop" });
+  const split = [
+    { pool: "shop", weight: 9 },
+    { pool: "canary", weight: 1 },
+  ];
+  expect((await admin.send("PATCH", "/routes/r", { split })).body.errors[0].field).toBe("pool");
+  await admin.do("PATCH", "/routes/r", { pool: null, split });
+  expect((await admin.do("GET", "/routes/r")).body).toEqual({ id: "r", path: "/", headers: [], split });
+  expect((await admin.send("DELETE", "/pools/canary")).status).toBe(409);
+  await admin.do("PATCH", "/routes/r", { pool: "shop", split: null });
+  await admin.do("DELETE", "/pools/canary");
+  const lost = await admin.send("PUT", "/routes/r", { split });
+  expect(lost.body.errors[0]).toMatchObject({ field: "split.1.pool", value: "canary" });
 });
 
 it("refuses routes that would tie, and a pool that a route uses cannot be deleted", async () => {

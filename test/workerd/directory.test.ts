@@ -37,6 +37,30 @@ describe("a directory nobody has written to", () => {
     expect(await held.published()).toEqual(published);
   });
 
+  it("shows its secret to isolates alone", async () => {
+    const held = directory("directory-secret");
+    const { secret } = await held.published();
+    expect(JSON.stringify(await held.view())).not.toContain(secret);
+  });
+
+  // A directory as it was stored before routes could be splits.
+  it("gets a secret when it was stored without one, once, in a version of its own", async () => {
+    const held = directory("directory-upgrade");
+    await put(held, "r", { path: "/a" });
+    const before = await held.view();
+    await held.inside(({ sql }) => void sql.exec("UPDATE head SET json = json_remove(json, '$.secret')"));
+    await held.evict();
+    const upgraded = await held.published();
+    expect(upgraded).toMatchObject({
+      version: before.version + 1,
+      secret: expect.stringMatching(/^[0-9a-f]{32}$/),
+      routes: before.routes,
+      deployment: before.deployment,
+    });
+    await held.evict();
+    expect(await held.published()).toEqual(upgraded);
+  });
+
   it("has another name than the next one", async () => {
     const [one, other] = [await directory("directory-one").view(), await directory("directory-other").view()];
     expect(one.deployment).not.toBe(other.deployment);
@@ -206,7 +230,8 @@ describe("an isolate that asks the directory", () => {
     await put(held, "r", { path: "/a" });
     const { deployment, routes } = await held.view();
     const { document, incarnation, version } = await held.lease();
-    expect(document).toEqual({ incarnation, version: 2, deployment, routes });
+    const secret = expect.stringMatching(/^[0-9a-f]{32}$/);
+    expect(document).toEqual({ incarnation, version: 2, deployment, secret, routes });
     expect(await held.lease({ incarnation, haveVersion: version })).toMatchObject({
       version: 2,
       document: null,

@@ -202,16 +202,25 @@ describe("a drain that is called off", () => {
 
   it.each([
     { kind: "remove-backend", id: id("a") },
-    { kind: "disable-backend", id: id("a") },
     { kind: "put-pool", document: pool({ b: 1 }) },
-    { kind: "delete-pool" },
-  ] as const)("leaves no alarm when $kind ends it", async (command) => {
-    const held = ring("drain-ended", command.kind);
+  ] as const)("leaves the alarm to what is left of it when $kind ends it: its server id", async (command) => {
+    const held = ring("drain-removed", command.kind);
     await held.put({ a: 1, b: 1 });
     await held.drain("a", 60_000);
     await held.do(command);
-    expect(await held.alarmAtMs()).toBeNull();
+    expect(await held.alarmAtMs()).toBeGreaterThan(Date.now() + 24 * 3_600_000);
   });
+
+  it.each([{ kind: "disable-backend", id: id("a") }, { kind: "delete-pool" }] as const)(
+    "leaves no alarm when $kind ends it",
+    async (command) => {
+      const held = ring("drain-ended", command.kind);
+      await held.put({ a: 1, b: 1 });
+      await held.drain("a", 60_000);
+      await held.do(command);
+      expect(await held.alarmAtMs()).toBeNull();
+    },
+  );
 
   it("leaves the alarm right when drains and undrains come together", async () => {
     const held = ring("drain-together");

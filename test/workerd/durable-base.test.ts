@@ -116,6 +116,7 @@ describe("what the stub's URL reaches", () => {
     ["PUT", "apply"],
     ["DELETE", "apply"],
     ["GET", "sync"],
+    ["GET", "exportTokens"],
   ])("refuses %s of %s", async (method, name) => {
     const held = ring("base-methods", `${method} ${name}`);
     expect((await held.raw(`/do/call/${name}`, { method })).status).toBe(403);

@@ -9,7 +9,7 @@ afterEach(() => {
 describe("what an isolate gets", () => {
   it("is the whole snapshot at first", async () => {
     const held = ring("sync-first");
-    await held.put({ a: 5, b: { weight: 1, labels: { zone: "west" }, admin: { kind: "disabled" } } });
+    await held.put({ a: 5, b: { weight: 1, labels: { region: "west" }, admin: { kind: "disabled" } } });
     const { document: config } = await held.view();
     const reply = await held.lease();
     expect(reply).toEqual({
@@ -24,9 +24,39 @@ describe("what an isolate gets", () => {
         version: 1,
         secret: expect.stringMatching(/^[0-9a-f]{32}$/),
         config: expect.objectContaining({ policy: config.policy, sync: config.sync }),
+        tokens: {
+          writeId: 0,
+          configs: [
+            {
+              id: 0,
+              generator: "encrypted",
+              serverIdBytes: 4,
+              nonceBytes: 12,
+              key: expect.stringMatching(/^[0-9a-f]{32}$/),
+              macKey: expect.stringMatching(/^[0-9a-f]{32}$/),
+            },
+          ],
+          removed: [],
+        },
         backends: [
-          { id: "a", url: "https://a.example", weight: 5, via: null, admits: "new" },
-          { id: "b", url: "https://b.example", weight: 1, via: null, admits: "none" },
+          {
+            id: "a",
+            url: "https://a.example",
+            weight: 5,
+            via: null,
+            admits: "new",
+            serverId: 0,
+            region: null,
+          },
+          {
+            id: "b",
+            url: "https://b.example",
+            weight: 1,
+            via: null,
+            admits: "none",
+            serverId: 1,
+            region: "west",
+          },
         ],
       },
     });
@@ -169,7 +199,7 @@ describe("what an isolate reports", () => {
   it("is added up over all isolates", async () => {
     const held = ring("sync-report");
     await held.put({ a: 1, b: 1 });
-    const more = { protocols: { "HTTP/3": 3 }, incidents: { degraded: 1 } };
+    const more = { protocols: { "HTTP/3": 3 }, incidents: { degraded: 1 }, sessions: { kept: 2 } };
     await held.lease({
       isolate: "isolate-1",
       report: report({ a: { answered: 2 }, b: { timed_out: 1 } }, more),
@@ -182,6 +212,7 @@ describe("what an isolate reports", () => {
       ],
       protocols: { "HTTP/3": 6, "HTTP/2": 0 },
       incidents: { degraded: 2, no_backend: 0 },
+      sessions: { kept: 4, removed: 0 },
     });
   });
 

@@ -7,6 +7,7 @@ import { LIMITS } from "../../durable/model/limits.ts";
 import { type BackendId, BackendIdSchema, type PoolName, PoolNameSchema } from "../../durable/model/names.ts";
 import { parse } from "../../durable/model/parse.ts";
 import { PoolDocumentSchema, PoolPatchSchema } from "../../durable/model/pool.ts";
+import type { QuicLbExport } from "../../durable/model/quic-lb-export.ts";
 import { invalid, type Refusal } from "../../durable/model/refusal.ts";
 import { type Result, refuse } from "../../durable/model/result.ts";
 import type { DirectoryView, PoolStatus, PoolView } from "../../durable/model/view.ts";
@@ -36,14 +37,24 @@ export const pools = new Hono<AdminContext>()
     withBody(context, PoolPatchSchema, (pool, patch) => apply(context, pool, { kind: "patch-pool", patch })),
   )
   .delete("/:pool", deletePool)
-  .get("/:pool/status", async (context) => {
-    const name = readName(context, "pool", PoolNameSchema);
-    if (!name.ok) return refused(context, name.refusal);
-    const status = await readObject<PoolStatus>(context.env.RING, name.value, "status");
-    return status.ok
-      ? versioned(context, status.value.version, status.value)
-      : refused(context, noPoolNamed(name.value, status.refusal));
-  })
+  .get("/:pool/status", (context) =>
+    withStatus(context, (status) => versioned(context, status.version, status)),
+  )
+  .get("/:pool/tokens", (context) =>
+    withStatus(context, (status) => versioned(context, status.version, status.tokens)),
+  )
+  .post("/:pool/tokens/rotate", (context) =>
+    withBody(context, NothingSchema, (pool) => apply(context, pool, { kind: "rotate-keys" })),
+  )
+  // No GET, so that a viewer, who may only read, does not get the keys.
+  .post("/:pool/tokens/quic-lb-export", (context) =>
+    withBody(context, NothingSchema, async (pool) => {
+      const exported = await callObject<QuicLbExport>(context.env.RING, pool, "exportTokens", {});
+      return exported.ok
+        ? context.json(exported.value)
+        : refused(context, noPoolNamed(pool, exported.refusal));
+    }),
+  )
   .get("/:pool/backends", (context) =>
     withView(context, (view) => versioned(context, view.version, { backends: view.document.backends })),
   )
@@ -174,6 +185,13 @@ async function withView(context: PoolContext, show: (view: PoolView) => Response
   if (!name.ok) return refused(context, name.refusal);
   const view = await readObject<PoolView>(context.env.RING, name.value, "view");
   return view.ok ? show(view.value) : refused(context, noPoolNamed(name.value, view.refusal));
+}
+
+async function withStatus(context: PoolContext, show: (status: PoolStatus) => Response): Promise<Response> {
+  const name = readName(context, "pool", PoolNameSchema);
+  if (!name.ok) return refused(context, name.refusal);
+  const status = await readObject<PoolStatus>(context.env.RING, name.value, "status");
+  return status.ok ? show(status.value) : refused(context, noPoolNamed(name.value, status.refusal));
 }
 
 async function withBody<const Schema extends v.GenericSchema>(

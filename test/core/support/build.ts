@@ -9,9 +9,10 @@ import {
 } from "../../../durable/model/names.ts";
 import { DEFAULT_POOL_CONFIG, type PoolConfig } from "../../../durable/model/pool.ts";
 import { type Route, RouteSchema } from "../../../durable/model/route.ts";
-import type { Admits, Snapshot } from "../../../durable/model/snapshot.ts";
+import type { Admits, Snapshot, TokenConfig } from "../../../durable/model/snapshot.ts";
 import { type EpochMs, epochMs } from "../../../durable/model/time.ts";
 import type { HeldBackend, LiveRing } from "../../../durable/state/ring-state.ts";
+import type { HeldConfig, Moment } from "../../../durable/state/token-configs.ts";
 import type { Candidate } from "../../../worker/core/policies/policy.ts";
 
 /** A point in time to count from. */
@@ -34,10 +35,26 @@ export function candidates(weights: Readonly<Record<string, number>>): readonly 
   return Object.entries(weights).map(([id, weight]) => ({ id: backendId(id), weight }));
 }
 
+/** The one token configuration of the pools and snapshots made here. */
+export const TOKEN_CONFIG: TokenConfig = {
+  id: 0,
+  generator: "encrypted",
+  serverIdBytes: 4,
+  nonceBytes: 12,
+  key: "101112131415161718191a1b1c1d1e1f",
+  macKey: "202122232425262728292a2b2c2d2e2f",
+};
+
+/** A moment at which nobody holds a lease, so that every version governs. */
+export function moment(nowMs: EpochMs, changed: Partial<Moment> = {}): Moment {
+  const keys = { key: "30".repeat(16), macKey: "40".repeat(16) };
+  return { nowMs, longestLeaseMs: 0, governsAtMs: () => nowMs, keys, ...changed };
+}
+
 /** What is said of a backend: its weight, or more. */
 type Told = number | Partial<Omit<HeldBackend, "id">>;
 
-function heldBackend(id: string, told: Told): HeldBackend {
+function heldBackend(id: string, told: Told, serverId: number): HeldBackend {
   return {
     id: backendId(id),
     url: `https://${id}.example`,
@@ -46,6 +63,7 @@ function heldBackend(id: string, told: Told): HeldBackend {
     labels: {},
     admin: { kind: "active" },
     isDrained: false,
+    serverId,
     ...(typeof told === "number" ? { weight: told } : told),
   };
 }
@@ -62,9 +80,12 @@ export function pool(
     version: 7,
     secret: "000102030405060708090a0b0c0d0e0f",
     config: { ...DEFAULT_POOL_CONFIG, ...config },
-    backends: Object.entries(backends).map(([id, told]) => heldBackend(id, told)),
+    tokens: { configs: [WRITING], reserved: [], issuedUntilMs: epochMs(0) },
+    backends: Object.entries(backends).map(([id, told], index) => heldBackend(id, told, index)),
   };
 }
+
+const WRITING: HeldConfig = { ...TOKEN_CONFIG, phase: { kind: "writing" }, createdMs: NOON };
 
 /** A snapshot, by what each backend admits or how much it weighs: `snapshot({ a: 5, b: "sticky" })`. */
 export function snapshot(
@@ -77,12 +98,15 @@ export function snapshot(
     version: 1,
     secret: "000102030405060708090a0b0c0d0e0f",
     config: DEFAULT_POOL_CONFIG,
-    backends: Object.entries(backends).map(([id, told]) => ({
+    tokens: { writeId: TOKEN_CONFIG.id, configs: [TOKEN_CONFIG], removed: [] },
+    backends: Object.entries(backends).map(([id, told], index) => ({
       id: backendId(id),
       url: `https://${id}.example`,
       weight: typeof told === "number" ? told : 1,
       via: null,
       admits: typeof told === "number" ? "new" : told,
+      serverId: index,
+      region: null,
     })),
     ...changed,
   };
@@ -90,5 +114,6 @@ export function snapshot(
 
 /** A complete route; what is left out is at its default. */
 export function route(id: string, told: Readonly<Record<string, unknown>> = {}): Route {
-  return v.parse(RouteSchema, { id, pool: "shop", ...told });
+  const destination = told["split"] === undefined ? { pool: "shop" } : {};
+  return v.parse(RouteSchema, { id, ...destination, ...told });
 }

@@ -50,6 +50,15 @@ const CONFIG = fc.record(
     policy: fc.constantFrom("round_robin", "rendezvous"),
     affinity: fc.constantFrom([], [{ by: "connection" }]),
     connections: fc.record({ maxEntries: fc.constantFrom(1, 500) }, { requiredKeys: [] }),
+    tokens: fc.record(
+      {
+        generator: fc.constantFrom("encrypted", "plaintext"),
+        nonceBytes: fc.constantFrom(4, 12),
+        lifetimeMs: fc.constantFrom(60_000, 3_600_000),
+      },
+      { requiredKeys: [] },
+    ),
+    sessions: fc.record({ maxAgeMs: fc.constantFrom(null, 60_000) }, { requiredKeys: [] }),
     drainMs: fc.constantFrom(0, 60_000),
     headerTimeoutMs: fc.constantFrom(10, 15_000),
     sync: fc.record(

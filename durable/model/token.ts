@@ -1,0 +1,126 @@
+import * as v from "valibot";
+import { integer, oneOf, record } from "./fields.ts";
+
+/**
+ * How a token's first part is made. `encrypted`: QUIC-LB with a key, so a client cannot tell which backend it names.
+ * `plaintext`: QUIC-LB without one; the server id can be read. `regional`: encrypted, and the server id begins with an
+ * octet for the backend's label `region`.
+ */
+export const GENERATORS = ["encrypted", "plaintext", "regional"] as const;
+export type GeneratorName = (typeof GENERATORS)[number];
+
+/** Bytes that server id and nonce may have together (draft-ietf-quic-load-balancers §3). */
+const MAX_CID_BYTES = 19;
+
+/** Token configurations that may be readable at once, of the seven that three bits can name. */
+export const MAX_LIVE_CONFIGS = 6;
+
+const NAME_RANGE = "must be 1…64 characters of A-Z, a-z, 0-9 and !#$%&'*+-.^_`|~";
+const TokenNameSchema = v.pipe(
+  v.string(NAME_RANGE),
+  v.regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$/, NAME_RANGE),
+);
+
+/** Name of a cookie (RFC 6265 §4.1.1). */
+export const CookieNameSchema = TokenNameSchema;
+
+/** Name of a header, in lower case (RFC 9110 §5.1). */
+export const HeaderNameSchema = v.pipe(TokenNameSchema, v.toLowerCase());
+
+const PATH_RANGE = "must be a path beginning with / of at most 1024 visible characters without ;";
+const DOMAIN_RANGE = "must be a lower-case domain name without leading dot";
+
+const CookieSchema = v.pipe(
+  record({
+    /** Default null: `__Host-ring-` and the pool's name, so that several pools on one host do not clash. */
+    name: v.optional(v.nullable(CookieNameSchema), null),
+    /** Default `Lax`. `None` for pages that other sites embed. */
+    sameSite: v.optional(oneOf(["Strict", "Lax", "None"]), "Lax"),
+    /** Default `/`, which a `__Host-` cookie needs. */
+    path: v.optional(v.pipe(v.string(PATH_RANGE), v.regex(/^\/[!-:<-~]{0,1023}$/, PATH_RANGE)), "/"),
+    /** Default null: only the host that set it. A `__Host-` cookie can have none. */
+    domain: v.optional(
+      v.nullable(
+        v.pipe(v.string(DOMAIN_RANGE), v.regex(/^(?:[a-z0-9-]{1,63}\.)+[a-z0-9-]{1,63}$/, DOMAIN_RANGE)),
+      ),
+      null,
+    ),
+    /** Default true. False is for tests over plain HTTP: with it, whoever listens in can take the session over. */
+    secure: v.optional(v.boolean("must be true or false"), true),
+    /** Default false: a session cookie, gone with the browser. True: kept until the token expires. */
+    persistent: v.optional(v.boolean("must be true or false"), false),
+    /** Default false: the backend does not see the cookie. */
+    passOn: v.optional(v.boolean("must be true or false"), false),
+  }),
+  v.check(
+    ({ name, path, domain, secure }) =>
+      !(name ?? "__Host-").startsWith("__Host-") || (path === "/" && domain === null && secure),
+    "must have path / and secure true and no domain while its name begins with __Host-, as it does by default",
+  ),
+  v.check(
+    ({ name, secure }) => name?.startsWith("__Secure-") !== true || secure,
+    "must have secure true while its name begins with __Secure-",
+  ),
+  v.check(
+    ({ sameSite, secure }) => sameSite !== "None" || secure,
+    "must have secure true with sameSite None",
+  ),
+);
+export type CookieConfig = v.InferOutput<typeof CookieSchema>;
+
+const HOUR_MS = 3_600_000;
+const MIN_ROTATION_MS = HOUR_MS;
+
+/** The tokens of one pool: what they look like, how they travel, how long they last. */
+export const TokensSchema = v.pipe(
+  record({
+    /** Default `encrypted`. Changing it, or a length, begins a key rotation. */
+    generator: v.optional(oneOf(GENERATORS), "encrypted"),
+    /** Length of the server id, 1…15 bytes; 256^n backends can be named. Default 4. */
+    serverIdBytes: v.optional(integer(1, 15), 4),
+    /** Length of the nonce, 4…18 bytes. Default 12: with a server id of 4 one AES block. */
+    nonceBytes: v.optional(integer(4, 18), 12),
+    /** How long a token is good, milliseconds. Default 24 hours. One in use is renewed when half of it has passed. */
+    lifetimeMs: v.optional(integer(60_000, 30 * 24 * HOUR_MS), 24 * HOUR_MS),
+    /** New keys this often, milliseconds. Default null: only on request. */
+    rotateEveryMs: v.optional(v.nullable(integer(MIN_ROTATION_MS, 365 * 24 * HOUR_MS)), null),
+    /** The cookie tokens travel in; null: none. */
+    cookie: v.optional(v.nullable(CookieSchema), {}),
+    /** The request and response header tokens travel in, for clients without cookies. Default null: none. */
+    header: v.optional(v.nullable(HeaderNameSchema), null),
+  }),
+  v.check(
+    ({ serverIdBytes, nonceBytes }) => serverIdBytes + nonceBytes <= MAX_CID_BYTES,
+    `must have serverIdBytes and nonceBytes of at most ${MAX_CID_BYTES} together`,
+  ),
+  v.check(
+    ({ generator, serverIdBytes }) => generator !== "regional" || serverIdBytes >= 2,
+    "must have serverIdBytes of at least 2 with generator regional: one for the region",
+  ),
+);
+export type Tokens = v.InferOutput<typeof TokensSchema>;
+
+/**
+ * What happens to a session whose backend takes it no more. `temporary`: served elsewhere, token kept, back when the
+ * backend is. `sticky`: moved for good, with a new token. `refuse`: 503.
+ */
+const LostSchema = oneOf(["temporary", "sticky", "refuse"]);
+export type LostRule = v.InferOutput<typeof LostSchema>;
+
+/** The sessions of one pool: what ends them, and what becomes of them when their backend is lost. */
+export const SessionsSchema = record({
+  /** A session older than this is placed anew, milliseconds, so that long ones spread after a scale-up. Default null. */
+  maxAgeMs: v.optional(v.nullable(integer(1_000, 30 * 24 * HOUR_MS)), null),
+  /** So is one that has sent this many requests with one token to one isolate. Default null. */
+  maxRequests: v.optional(v.nullable(integer(1, 1_000_000_000)), null),
+  /** By cause: taken out by failures; drained past its deadline, or disabled; removed. */
+  lost: v.optional(
+    record({
+      ejected: v.optional(LostSchema, "temporary"),
+      drained: v.optional(LostSchema, "sticky"),
+      removed: v.optional(LostSchema, "sticky"),
+    }),
+    {},
+  ),
+});
+export type Sessions = v.InferOutput<typeof SessionsSchema>;

@@ -1,0 +1,52 @@
+import type { BackendId } from "../model/names.ts";
+import type { Refusal } from "../model/refusal.ts";
+import { ok, type Result, refuse } from "../model/result.ts";
+import type { EpochMs } from "../model/time.ts";
+import { earliest } from "./token-configs.ts";
+
+/** A server id that names a removed backend in tokens that may be alive. */
+export interface ReservedServerId {
+  readonly serverId: number;
+  readonly id: BackendId;
+  readonly untilMs: EpochMs;
+}
+
+/**
+ * Gives every backend that has no server id the smallest that is free. Refused when an id in use or reserved does not
+ * fit `space`, or none is free.
+ */
+export function giveServerIds<Named extends { readonly serverId: number | null }>(
+  backends: readonly Named[],
+  reserved: readonly ReservedServerId[],
+  space: number,
+): Result<readonly (Omit<Named, "serverId"> & { readonly serverId: number })[]> {
+  const taken = new Set(reserved.map(({ serverId }) => serverId));
+  for (const { serverId } of backends) if (serverId !== null) taken.add(serverId);
+  const largest = [...taken].reduce((most, serverId) => Math.max(most, serverId), -1);
+  if (largest >= space) return refuse(noRoom(`server id ${largest} is in use or reserved`, reserved, space));
+  let next = 0;
+  const named = backends.map((backend) => {
+    if (backend.serverId !== null) return { ...backend, serverId: backend.serverId };
+    while (taken.has(next)) next++;
+    return { ...backend, serverId: next++ };
+  });
+  const isFull = next > space;
+  return isFull
+    ? refuse(
+        noRoom(
+          `${backends.length} backends need one each, and ${reserved.length} are reserved`,
+          reserved,
+          space,
+        ),
+      )
+    : ok(named);
+}
+
+function noRoom(what: string, reserved: readonly ReservedServerId[], space: number): Refusal {
+  const untilMs = earliest(reserved.map((each) => each.untilMs));
+  const when = untilMs === null ? "" : `; the first reserved one is free from ${untilMs}`;
+  return {
+    kind: "conflict",
+    detail: `the live token configurations have room for ${space} server ids, and ${what}${when}`,
+  };
+}

@@ -1,0 +1,38 @@
+import { parse } from "../model/parse.ts";
+import { PoolConfigSchema } from "../model/pool.ts";
+import { newTokens } from "./pool-tokens.ts";
+import type { AbsentRing, HeldBackend, HeldTokens, LiveRing, RingState } from "./ring-state.ts";
+import type { Moment } from "./token-configs.ts";
+
+/** A pool as any version of this code may have stored it. */
+export type StoredRing =
+  | AbsentRing
+  | (Omit<LiveRing, "tokens" | "backends"> & {
+      /** Absent in what was stored before there were tokens. */
+      readonly tokens?: HeldTokens;
+    });
+
+/** A backend as any version of this code may have stored it. */
+export type StoredBackend = Omit<HeldBackend, "serverId"> & {
+  /** Absent in what was stored before there were tokens. */
+  readonly serverId?: number;
+};
+
+/**
+ * Brings a pool that was stored before there were tokens to the present shape, in a version of its own, so that isolates
+ * that hold the old one get the keys. What is in shape stays as it is.
+ */
+export function upgradeRing(
+  head: StoredRing,
+  rows: readonly StoredBackend[],
+  moment: Pick<Moment, "keys" | "nowMs">,
+): RingState {
+  if (head.kind === "absent") return head;
+  const backends = rows.map((row, index): HeldBackend => ({ ...row, serverId: row.serverId ?? index }));
+  const { tokens, ...rest } = head;
+  if (tokens !== undefined) return { ...rest, tokens, backends };
+  const config = parse(PoolConfigSchema, head.config);
+  if (!config.ok) throw new Error(`pool ${head.pool} as stored: ${JSON.stringify(config.refusal)}`);
+  const born = newTokens(config.value, moment);
+  return { ...rest, version: rest.version + 1, config: config.value, tokens: born, backends };
+}
