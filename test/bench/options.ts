@@ -5,6 +5,9 @@ import { Complaint } from "./complaint.ts";
 const VARIANTS = ["round-robin", "sticky", "control"] as const;
 export type VariantName = (typeof VARIANTS)[number];
 
+/** Of the tokens alone, which nothing is compared with. */
+const TOKENS = "tokens";
+
 /** How much is measured, and of what. */
 export interface Options {
   /** Pairs of runs, floor and variant, per size and variant. Default 15: fewer tell two equal workers apart by chance. */
@@ -17,6 +20,8 @@ export interface Options {
   readonly rate: number;
   /** Default round-robin and sticky. */
   readonly only: readonly VariantName[];
+  /** Whether reading and issuing tokens is timed. Default true, after the rest. */
+  readonly tokens: boolean;
 }
 
 /** How to call the benchmark. */
@@ -25,7 +30,7 @@ export const USAGE = `usage: npm run bench -- [options]
   --seconds S     length of one run in whole seconds, 1…60 (default 2)
   --sizes A,B     response bodies in bytes, each 1…16777216 (default 512,65536)
   --rate R        requests per second of the latency runs, 10…2000 (default 400)
-  --only A,B      variants out of ${VARIANTS.join(", ")} (default round-robin,sticky)
+  --only A,B      variants out of ${VARIANTS.join(", ")}, and ${TOKENS} (default round-robin,sticky,${TOKENS})
   --help          this text`;
 
 /**
@@ -36,6 +41,7 @@ export const USAGE = `usage: npm run bench -- [options]
 export function parseOptions(args: readonly string[]): Options | null {
   const given = readArgs(args);
   if (given.help === true) return null;
+  const only = parseList("only", given.only ?? `round-robin,sticky,${TOKENS}`);
   return {
     pairs: parseInteger("pairs", given.pairs ?? "15", 1, 500),
     seconds: parseInteger("seconds", given.seconds ?? "2", 1, 60),
@@ -43,7 +49,8 @@ export function parseOptions(args: readonly string[]): Options | null {
       parseInteger("sizes", size, 1, 16_777_216),
     ),
     rate: parseInteger("rate", given.rate ?? "400", 10, 2_000),
-    only: parseList("only", given.only ?? "round-robin,sticky").map(parseVariant),
+    only: only.filter((name) => name !== TOKENS).map(parseVariant),
+    tokens: only.includes(TOKENS),
   };
 }
 
@@ -82,6 +89,8 @@ function parseList(name: string, text: string): readonly string[] {
 function parseVariant(text: string): VariantName {
   const variant = VARIANTS.find((name) => name === text);
   if (variant === undefined)
-    throw new Complaint(`--only ${JSON.stringify(text)} must be one of ${VARIANTS.join(", ")}\n${USAGE}`);
+    throw new Complaint(
+      `--only ${JSON.stringify(text)} must be one of ${VARIANTS.join(", ")}, ${TOKENS}\n${USAGE}`,
+    );
   return variant;
 }

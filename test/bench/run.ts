@@ -3,6 +3,7 @@ import { Complaint } from "./complaint.ts";
 import { parseOptions, USAGE } from "./options.ts";
 import { benchProxying } from "./proxying.ts";
 import { Teardown } from "./teardown.ts";
+import { benchTokens } from "./tokens.ts";
 
 const teardown = new Teardown();
 const interruption = new AbortController();
@@ -20,7 +21,8 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
 try {
   const options = parseOptions(process.argv.slice(2));
   if (options === null) console.log(USAGE);
-  else await benchProxying(options, teardown);
+  if (options !== null && options.only.length > 0) await benchProxying(options, teardown);
+  if (options?.tokens === true) await benchTokens(teardown);
 } catch (error) {
   // What fails because it was interrupted is no news.
   if (!interruption.signal.aborted) {

@@ -3,6 +3,7 @@ import { expect, it } from "vitest";
 import { after } from "../../durable/model/time.ts";
 import { ConnectionTable } from "../../worker/core/connection-table.ts";
 import { backendId, NOON } from "./support/build.ts";
+import { connection } from "./support/visit.ts";
 
 const A = backendId("a");
 const B = backendId("b");
@@ -11,54 +12,67 @@ function table(maxEntries = 3, idleMs = 1_000): ConnectionTable {
   return new ConnectionTable({ maxEntries, idleMs });
 }
 
-it("finds what was bound, and nothing else", () => {
+/** The backend that a connection is remembered to be bound to. */
+function found(connections: ConnectionTable, identity: string, nowMs = NOON): string | null {
+  return connections.find(identity, nowMs)?.backend ?? null;
+}
+
+it("finds what was bound, and from where it came, and nothing else", () => {
   const connections = table();
-  connections.bind("x", A, NOON);
-  expect(connections.find("x", NOON)).toBe(A);
+  connections.bind(connection("x", "192.0.2.1 FRA"), A, NOON);
+  expect(connections.find("x", NOON)).toMatchObject({ backend: A, from: "192.0.2.1 FRA" });
   expect(connections.find("y", NOON)).toBeNull();
 });
 
-it("binds a connection anew", () => {
+it("binds a connection anew, and from where it comes now", () => {
   const connections = table();
-  connections.bind("x", A, NOON);
-  connections.bind("x", B, NOON);
-  expect(connections.find("x", NOON)).toBe(B);
+  connections.bind(connection("x", "192.0.2.1 FRA"), A, NOON);
+  connections.bind(connection("x", "192.0.2.2 AMS"), B, NOON);
+  expect(connections.find("x", NOON)).toMatchObject({ backend: B, from: "192.0.2.2 AMS" });
   expect(connections.size).toBe(1);
+});
+
+it("remembers from where a connection comes since it was told so", () => {
+  const connections = table();
+  connections.bind(connection("x", "192.0.2.1 FRA"), A, NOON);
+  const remembered = connections.find("x", NOON);
+  Object.assign(remembered ?? {}, { from: "192.0.2.2 AMS" });
+  expect(connections.find("x", NOON)).toMatchObject({ backend: A, from: "192.0.2.2 AMS" });
 });
 
 it("forgets the least recently used first", () => {
   const connections = table(3);
-  for (const name of ["x", "y", "z"]) connections.bind(name, A, NOON);
+  for (const name of ["x", "y", "z"]) connections.bind(connection(name), A, NOON);
   connections.find("x", NOON);
-  connections.bind("new", A, NOON);
-  expect(["x", "y", "z", "new"].map((name) => connections.find(name, NOON))).toEqual([A, null, A, A]);
+  connections.bind(connection("new"), A, NOON);
+  expect(["x", "y", "z", "new"].map((name) => found(connections, name))).toEqual([A, null, A, A]);
 });
 
 it("forgets a connection unused for longer than it may be, counted from its last use", () => {
   const connections = table(3, 1_000);
-  connections.bind("x", A, NOON);
-  expect(connections.find("x", after(NOON, 1_000))).toBe(A);
-  expect(connections.find("x", after(NOON, 2_000))).toBe(A);
-  expect(connections.find("x", after(NOON, 3_001))).toBeNull();
+  connections.bind(connection("x"), A, NOON);
+  expect(found(connections, "x", after(NOON, 1_000))).toBe(A);
+  expect(found(connections, "x", after(NOON, 2_000))).toBe(A);
+  expect(found(connections, "x", after(NOON, 3_001))).toBeNull();
   expect(connections.size).toBe(0);
 });
 
 it("forgets at once what no longer fits, the least recently used first", () => {
   const connections = table(3);
-  for (const name of ["x", "y", "z"]) connections.bind(name, A, NOON);
+  for (const name of ["x", "y", "z"]) connections.bind(connection(name), A, NOON);
   connections.find("x", NOON);
   connections.resize({ maxEntries: 2, idleMs: 1_000 });
-  expect(["x", "y", "z"].map((name) => connections.find(name, NOON))).toEqual([A, null, A]);
+  expect(["x", "y", "z"].map((name) => found(connections, name))).toEqual([A, null, A]);
 });
 
 it("keeps everything when it may hold more, and takes the new idle time at once", () => {
   const connections = table(1, 1_000);
-  connections.bind("x", A, NOON);
+  connections.bind(connection("x"), A, NOON);
   connections.resize({ maxEntries: 2, idleMs: 5_000 });
-  connections.bind("y", B, NOON);
-  expect(connections.find("x", after(NOON, 5_000))).toBe(A);
+  connections.bind(connection("y"), B, NOON);
+  expect(found(connections, "x", after(NOON, 5_000))).toBe(A);
   connections.resize({ maxEntries: 2, idleMs: 100 });
-  expect(connections.find("y", after(NOON, 101))).toBeNull();
+  expect(found(connections, "y", after(NOON, 101))).toBeNull();
 });
 
 const NAME = fc.constantFrom("u", "v", "w", "x", "y", "z");
@@ -94,9 +108,8 @@ it("remembers exactly the last used connections that fit and are not idle", () =
         model =
           bound === null ? others : [...others, { name, backend: bound, usedMs: atMs }].slice(-maxEntries);
         const nowMs = after(NOON, atMs);
-        const found =
-          kind === "bind" ? connections.bind(name, backend, nowMs) : connections.find(name, nowMs);
-        expect(found ?? null).toBe(kind === "bind" ? null : live);
+        if (kind === "bind") connections.bind(connection(name), backend, nowMs);
+        expect(kind === "bind" ? null : found(connections, name, nowMs)).toBe(kind === "bind" ? null : live);
         expect(connections.size).toBe(model.length);
       }
     }),

@@ -1,36 +1,128 @@
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
-import { connectionIdentity, protocolOf, readCf } from "../../worker/core/identify.ts";
+import {
+  type Connection,
+  frontIdentity,
+  identifyConnection,
+  networkOf,
+  protocolOf,
+  readCf,
+} from "../../worker/core/identify.ts";
 
 const RANDOM = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const ADDRESS = "192.0.2.1";
+
+/** The connection of a client of which so much is known. */
+function identify(
+  cf: object | undefined,
+  clientAddress: string | null,
+  front: string | null = null,
+): Connection | null {
+  return identifyConnection({ cf: readCf(cf), clientAddress, front });
+}
 
 /** The identity of a client of which only the address is known. */
-function byAddress(address: string): string | null {
-  return connectionIdentity(readCf(undefined), address);
+function byAddress(address: string): string | undefined {
+  return identify(undefined, address)?.identity;
 }
 
 it("names a connection by its ClientHello random, wherever its client is", () => {
-  const cf = readCf({ tlsClientRandom: RANDOM });
-  expect(connectionIdentity(cf, "192.0.2.1")).toBe(`tls ${RANDOM}`);
-  expect(connectionIdentity(cf, "2001:db8::1")).toBe(`tls ${RANDOM}`);
-  expect(connectionIdentity(cf, null)).toBe(`tls ${RANDOM}`);
+  const places = [ADDRESS, "2001:db8::1", null];
+  const cf = { tlsClientRandom: RANDOM };
+  for (const address of places) {
+    expect(identify(cf, address)).toMatchObject({ identity: `tls ${RANDOM}`, isExact: true });
+  }
+});
+
+it("believes its own front before TLS, whose connection is the front's own, and TLS before the address", () => {
+  const cf = { tlsClientRandom: RANDOM };
+  expect(identify(cf, ADDRESS, "quic-1")).toMatchObject({ identity: "front quic-1", isExact: true });
+  expect(identify(undefined, null, "quic-1")).toMatchObject({ identity: "front quic-1", isExact: true });
+  expect(identify(cf, ADDRESS)).toMatchObject({ identity: `tls ${RANDOM}`, isExact: true });
+  expect(identify(undefined, ADDRESS)).toMatchObject({ identity: `address ${ADDRESS}`, isExact: false });
 });
 
 it.each([undefined, null, "", 5, { toString: () => RANDOM }])(
   "names it by its client's address where the random is %j",
   (tlsClientRandom) => {
-    expect(connectionIdentity(readCf({ tlsClientRandom }), "192.0.2.1")).toBe("address 192.0.2.1");
+    const named = { identity: `address ${ADDRESS}`, isExact: false };
+    expect(identify({ tlsClientRandom }, ADDRESS)).toMatchObject(named);
   },
 );
 
 it("names it not at all where nothing is known", () => {
-  expect(connectionIdentity(readCf(undefined), null)).toBeNull();
-  expect(connectionIdentity(readCf({}), null)).toBeNull();
+  expect(identify(undefined, null)).toBeNull();
+  expect(identify({}, null)).toBeNull();
+  expect(identify({ colo: "FRA" }, null)).toBeNull();
 });
 
-it("takes no address for a random", () => {
-  const cf = readCf({ tlsClientRandom: "192.0.2.1" });
-  expect(connectionIdentity(cf, null)).not.toBe(byAddress("192.0.2.1"));
+it("takes no address for a random, and neither for what a front says", () => {
+  const names = [
+    identify(undefined, ADDRESS),
+    identify({ tlsClientRandom: ADDRESS }, null),
+    identify(undefined, null, ADDRESS),
+  ];
+  expect(new Set(names.map((connection) => connection?.identity)).size).toBe(3);
+});
+
+it("says from where a connection comes by address and colo, of which each may be unknown", () => {
+  const cf = { tlsClientRandom: RANDOM, colo: "FRA" };
+  const here = identify(cf, ADDRESS)?.from;
+  expect(identify(cf, ADDRESS)?.from).toBe(here);
+  const elsewhere = [
+    identify(cf, "192.0.2.2"),
+    identify(cf, null),
+    identify({ ...cf, colo: "AMS" }, ADDRESS),
+    identify({ ...cf, colo: undefined }, ADDRESS),
+  ];
+  expect(new Set([here, ...elsewhere.map((connection) => connection?.from)]).size).toBe(5);
+  expect(identify({ ...cf, colo: 5 }, ADDRESS)?.from).toBe(
+    identify({ ...cf, colo: undefined }, ADDRESS)?.from,
+  );
+});
+
+const SECRET = "correct-horse-battery";
+
+it("takes what a front says after its secret and a colon", () => {
+  expect(frontIdentity(`${SECRET}:quic-1`, SECRET)).toBe("quic-1");
+  expect(frontIdentity(`${SECRET}:a:b`, SECRET)).toBe("a:b");
+});
+
+it.each([
+  null,
+  "",
+  ":",
+  "quic-1",
+  ":quic-1",
+  SECRET,
+  `${SECRET}:`,
+  `${SECRET} quic-1`,
+  `${SECRET.slice(1)}:quic-1`,
+  `${SECRET.slice(0, -1)}:quic-1`,
+  `${SECRET}r:quic-1`,
+  `x${SECRET}:quic-1`,
+  `${SECRET.toUpperCase()}:quic-1`,
+  `${SECRET.slice(0, -1)}z:quic-1`,
+  `c${"x".repeat(SECRET.length - 1)}:quic-1`,
+  ` ${SECRET}:quic-1`,
+])("does not believe %j, which does not prove to be from the front", (header) => {
+  expect(frontIdentity(header, SECRET)).toBeNull();
+});
+
+it("believes nobody who has changed a single character of the secret", () => {
+  const other = fc.string({ minLength: 1, maxLength: 1, unit: "binary" });
+  fc.assert(
+    fc.property(fc.nat({ max: SECRET.length - 1 }), other, fc.string(), (at, character, name) => {
+      const guess = SECRET.slice(0, at) + character + SECRET.slice(at + 1);
+      const isRight = guess === SECRET && name !== "";
+      expect(frontIdentity(`${guess}:${name}`, SECRET)).toBe(isRight ? name : null);
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
+it("names the network of an IPv4 address by the address itself", () => {
+  expect(networkOf(ADDRESS)).toBe(ADDRESS);
 });
 
 it.each([

@@ -2,30 +2,32 @@ import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import type { Admits, Snapshot } from "../../durable/model/snapshot.ts";
 import { after } from "../../durable/model/time.ts";
-import { type Choosing, PoolView } from "../../worker/core/pool-view.ts";
+import type { Choosing } from "../../worker/core/choice.ts";
+import { PoolView } from "../../worker/core/pool-view.ts";
 import type { SubChannel } from "../../worker/core/sub-channel.ts";
 import { backendId, NOON, snapshot } from "./support/build.ts";
+import { choose, connection, placeOf, visit } from "./support/visit.ts";
 
 const BY_CONNECTION = [{ by: "connection" }] as const;
-const FREE: Choosing = { policy: "round_robin", affinity: [], connection: null, nowMs: NOON, chance: 0 };
+const FREE = visit();
 
 /** A request of this connection, where connections are bound. */
-function bound(connection: string, nowMs = NOON): Choosing {
-  return { ...FREE, affinity: BY_CONNECTION, connection, nowMs };
+function bound(identity: string, nowMs = NOON, from?: string): Choosing {
+  return visit({ affinity: BY_CONNECTION, connection: connection(identity, from), nowMs });
 }
 
-/** Chooses and ends the attempt at once. */
-function choose(view: PoolView, choosing: Choosing): string | null {
-  const channel = view.choose(choosing);
-  channel?.end();
-  return channel?.id ?? null;
+/** Begins an attempt that goes on. */
+function begin(view: PoolView, choosing: Choosing): SubChannel {
+  const choice = view.choose(choosing);
+  if (choice.kind !== "backend") throw new Error(`expected a backend, and got ${choice.kind}`);
+  return choice.channel;
 }
 
 const CONNECTIONS = Array.from({ length: 200 }, (_, index) => `tls ${index}`);
 
 /** Where every connection is led. */
-function placed(view: PoolView, connections: readonly string[] = CONNECTIONS): readonly (string | null)[] {
-  return connections.map((connection) => choose(view, bound(connection)));
+function placed(view: PoolView, connections: readonly string[] = CONNECTIONS): readonly string[] {
+  return connections.map((identity) => placeOf(view, bound(identity)));
 }
 
 function admitsAll(admits: Admits, ...ids: readonly string[]): Readonly<Record<string, Admits>> {
@@ -34,7 +36,7 @@ function admitsAll(admits: Admits, ...ids: readonly string[]): Readonly<Record<s
 
 it("leads free requests by the policy's turns", () => {
   const view = new PoolView(snapshot({ a: 2, b: 1 }), 0);
-  expect([1, 2, 3, 4, 5, 6].map(() => choose(view, FREE)).join("")).toBe("abaaba");
+  expect([1, 2, 3, 4, 5, 6].map(() => placeOf(view, FREE)).join("")).toBe("abaaba");
 });
 
 it("leads every request of a connection to one backend", () => {
@@ -51,21 +53,51 @@ it("leads a connection to the same backend in every isolate", () => {
 
 it("leads requests freely that nothing names, also where connections are bound", () => {
   const view = new PoolView(snapshot({ a: 1, b: 1 }), 0);
-  const nameless = { ...FREE, affinity: BY_CONNECTION };
-  expect([1, 2, 3, 4].map(() => choose(view, nameless)).join("")).toBe("abab");
+  const nameless = visit({ affinity: BY_CONNECTION });
+  expect([1, 2, 3, 4].map(() => placeOf(view, nameless)).join("")).toBe("abab");
+});
+
+it("counts a connection as migrated once each time that it comes from elsewhere, and keeps it where it is", () => {
+  const view = new PoolView(snapshot({ a: 1, b: 1, c: 1 }), 0);
+  const froms = ["1 FRA", "1 FRA", "2 FRA", "2 FRA", "2 AMS", "1 FRA", "1 FRA"];
+  const visits = froms.map((from) => choose(view, bound("tls 1", NOON, from)));
+  expect(visits.map(({ hasMigrated }) => hasMigrated)).toEqual([
+    false,
+    false,
+    true,
+    false,
+    true,
+    true,
+    false,
+  ]);
+  expect(new Set(visits.map(({ channel }) => channel.id)).size).toBe(1);
+});
+
+/** An address that several clients may share. */
+const SHARED = { identity: "address 192.0.2.1", isExact: false };
+
+it("counts no migration of what is no connection, or not the same, or in a place it was led to anew", () => {
+  const view = new PoolView(snapshot({ a: 1 }), 0);
+  const visits = ["1 FRA", "1 AMS"].map((from) =>
+    choose(view, visit({ affinity: BY_CONNECTION, connection: { ...SHARED, from } })),
+  );
+  visits.push(choose(view, bound("tls 1", NOON, "1 FRA")), choose(view, bound("tls 2", NOON, "2 FRA")));
+  view.adopt(snapshot({ b: 1 }), 0);
+  visits.push(choose(view, bound("tls 1", NOON, "3 FRA")), choose(view, bound("tls 1", NOON, "3 FRA")));
+  expect(visits.map(({ hasMigrated }) => hasMigrated)).toEqual(visits.map(() => false));
 });
 
 /** A request of this connection, where the policy hashes and nothing is bound. */
-function hashed(connection: string): Choosing {
-  return { ...FREE, policy: "rendezvous", connection };
+function hashed(identity: string): Choosing {
+  return visit({ policy: "rendezvous", connection: connection(identity) });
 }
 
 it("leads a connection by consistent hashing where the policy says so, and remembers nothing", () => {
   const view = new PoolView(snapshot({ a: 1, b: 1, c: 1 }), 0);
-  const before = CONNECTIONS.map((connection) => choose(view, hashed(connection)));
+  const before = CONNECTIONS.map((identity) => placeOf(view, hashed(identity)));
   expect(before).toEqual(placed(new PoolView(snapshot({ a: 1, b: 1, c: 1 }), 0)));
   view.adopt(snapshot({ a: 1, b: 1, c: 1, d: 1 }), 0);
-  const later = CONNECTIONS.map((connection) => choose(view, hashed(connection)));
+  const later = CONNECTIONS.map((identity) => placeOf(view, hashed(identity)));
   expect(later).toEqual(placed(new PoolView(snapshot({ a: 1, b: 1, c: 1, d: 1 }), 0)));
 });
 
@@ -73,12 +105,14 @@ it("leads a connection by consistent hashing where the policy says so, and remem
 const MOVED = snapshot(
   {},
   {
-    backends: ["c", "b", "a"].map((id) => ({
+    backends: ["c", "b", "a"].map((id, index) => ({
       id: backendId(id),
       url: "https://moved.example",
       weight: 1,
       via: null,
       admits: "new",
+      serverId: 2 - index,
+      region: null,
     })),
   },
 );
@@ -117,59 +151,59 @@ it.each<[string, Snapshot]>([
 it("leads no new connection to a backend that drains or weighs nothing, and no free request", () => {
   const view = new PoolView(snapshot({ a: "sticky", b: 1 }), 0);
   expect(new Set(placed(view))).toEqual(new Set(["b"]));
-  expect(new Set([1, 2, 3].map(() => choose(view, FREE)))).toEqual(new Set(["b"]));
+  expect(new Set([1, 2, 3].map(() => placeOf(view, FREE)))).toEqual(new Set(["b"]));
 });
 
 it("chooses nothing where none admits it, and counts nothing in flight", () => {
   const view = new PoolView(snapshot({ a: "sticky", b: "none" }), 0);
-  expect(view.choose(FREE)).toBeNull();
-  expect(view.choose(bound("tls 1"))).toBeNull();
+  expect(view.choose(FREE)).toEqual({ kind: "no_backend" });
+  expect(view.choose(bound("tls 1"))).toEqual({ kind: "no_backend" });
   expect(view.channels().map(({ inFlight }) => inFlight)).toEqual([0, 0]);
-  expect(new PoolView(snapshot({}), 0).choose(bound("tls 1"))).toBeNull();
+  expect(new PoolView(snapshot({}), 0).choose(bound("tls 1"))).toEqual({ kind: "no_backend" });
 });
 
 it("places a connection anew that was unused for too long or forgotten among too many", () => {
   const config = { ...snapshot({}).config, connections: { maxEntries: 2, idleMs: 1_000 } };
   const view = new PoolView(snapshot({ a: 1 }, { config }), 0);
-  for (const connection of ["tls 0", "tls 1", "tls 2"]) expect(choose(view, bound(connection))).toBe("a");
+  for (const identity of ["tls 0", "tls 1", "tls 2"]) expect(placeOf(view, bound(identity))).toBe("a");
   view.adopt(snapshot({ a: "sticky", b: 1 }, { config }), 0);
-  expect(choose(view, bound("tls 2"))).toBe("a");
-  expect(choose(view, bound("tls 1"))).toBe("a");
-  expect(choose(view, bound("tls 0"))).toBe("b");
-  expect(choose(view, bound("tls 1", after(NOON, 1_001)))).toBe("b");
+  expect(placeOf(view, bound("tls 2"))).toBe("a");
+  expect(placeOf(view, bound("tls 1"))).toBe("a");
+  expect(placeOf(view, bound("tls 0"))).toBe("b");
+  expect(placeOf(view, bound("tls 1", after(NOON, 1_001)))).toBe("b");
 });
 
 it("forgets at once what a new snapshot leaves no room for", () => {
   const { config } = snapshot({});
   const view = new PoolView(snapshot({ a: 1 }, { config }), 0);
-  for (const connection of ["tls 0", "tls 1"]) choose(view, bound(connection));
+  for (const identity of ["tls 0", "tls 1"]) placeOf(view, bound(identity));
   const tight = { ...config, connections: { maxEntries: 1, idleMs: 1_000 } };
   view.adopt(snapshot({ a: "sticky", b: 1 }, { config: tight }), 0);
-  expect(choose(view, bound("tls 1"))).toBe("a");
-  expect(choose(view, bound("tls 0"))).toBe("b");
+  expect(placeOf(view, bound("tls 1"))).toBe("a");
+  expect(placeOf(view, bound("tls 0"))).toBe("b");
 });
 
 it("places new connections under the secret of a pool that was made again, as a new isolate does", () => {
   const next = snapshot({ a: 1, b: 1, c: 1 }, { secret: "f".repeat(32), incarnation: "next" });
   const view = new PoolView(snapshot({ a: 1, b: 1, c: 1 }), 0);
-  choose(view, bound("tls before"));
+  placeOf(view, bound("tls before"));
   view.adopt(next, 0);
   expect(placed(view)).toEqual(placed(new PoolView(next, 0)));
 });
 
 it("raises what is in flight in the same step, and lowers it when the attempt ends", () => {
   const view = new PoolView(snapshot({ a: 1 }), 0);
-  const first = view.choose(FREE);
-  const second = view.choose(bound("tls 1"));
+  const first = begin(view, FREE);
+  const second = begin(view, bound("tls 1"));
   expect(second).toBe(first);
-  expect(first?.inFlight).toBe(2);
-  first?.end();
-  expect(second?.inFlight).toBe(1);
+  expect(first.inFlight).toBe(2);
+  first.end();
+  expect(second.inFlight).toBe(1);
 });
 
 it("keeps a backend's record through changes of its weight and address", () => {
   const view = new PoolView(snapshot({ a: 1 }), 0);
-  const channel = view.choose(FREE);
+  const channel = begin(view, FREE);
   view.adopt(snapshot({ b: 1, a: 7 }), 0);
   const [b, a] = view.channels();
   expect(a).toBe(channel);
@@ -179,7 +213,7 @@ it("keeps a backend's record through changes of its weight and address", () => {
 
 it("reports of a removed backend until nothing is open there and nothing is left to report", () => {
   const view = new PoolView(snapshot({ a: 1 }), 0);
-  const channel = view.choose(FREE) as SubChannel;
+  const channel = begin(view, FREE);
   view.adopt(snapshot({ b: 1 }), 0);
   expect(view.channels().map(({ id }) => id)).toEqual(["b", "a"]);
   channel.count("answered");
@@ -192,7 +226,7 @@ it("reports of a removed backend until nothing is open there and nothing is left
 
 it("goes on with the record of a backend that comes back while something is open there", () => {
   const view = new PoolView(snapshot({ a: 1 }), 0);
-  const channel = view.choose(FREE);
+  const channel = begin(view, FREE);
   view.adopt(snapshot({ b: 1 }), 0);
   view.adopt(snapshot({ a: 1, b: 1 }), 0);
   expect(view.channels()).toHaveLength(2);
@@ -201,14 +235,14 @@ it("goes on with the record of a backend that comes back while something is open
 
 it("goes on with its turns when a snapshot is replaced", () => {
   const view = new PoolView(snapshot({ a: 1, b: 1, c: 1 }), 0);
-  expect([choose(view, FREE), choose(view, FREE)]).toEqual(["a", "b"]);
+  expect([placeOf(view, FREE), placeOf(view, FREE)]).toEqual(["a", "b"]);
   view.adopt(snapshot({ a: 1, b: 1, c: 1 }, { version: 2 }), 0.99);
-  expect(choose(view, FREE)).toBe("c");
+  expect(placeOf(view, FREE)).toBe("c");
 });
 
 it("begins its turns at another place in another isolate", () => {
   const first = [0, 0.4, 0.8].map((chance) =>
-    choose(new PoolView(snapshot({ a: 1, b: 1, c: 1 }), 0), { ...FREE, chance }),
+    placeOf(new PoolView(snapshot({ a: 1, b: 1, c: 1 }), 0), visit({ chance })),
   );
   expect(first).toEqual(["a", "b", "c"]);
 });
@@ -216,19 +250,24 @@ it("begins its turns at another place in another isolate", () => {
 const ADMITS = fc.oneof(fc.integer({ min: 1, max: 5 }), fc.constantFrom<Admits>("sticky", "none"));
 const SNAPSHOT = fc.dictionary(fc.constantFrom("a", "b", "c", "d"), ADMITS).map((told) => snapshot(told));
 
+/** Null for what is led nowhere. */
+function settled(places: readonly string[]): readonly (string | null)[] {
+  return places.map((place) => (place === "no_backend" ? null : place));
+}
+
 // The promise that sessions stay, over random histories: a connection moves only when its backend is gone or admits nothing.
 it("moves a connection only away from a backend that is gone or admits nothing, in any history", () => {
   fc.assert(
     fc.property(SNAPSHOT, fc.array(SNAPSHOT, { maxLength: 10 }), (first, more) => {
       const view = new PoolView(first, 0);
-      let before = placed(view, CONNECTIONS.slice(0, 20));
+      let before: readonly (string | null)[] = settled(placed(view, CONNECTIONS.slice(0, 20)));
       for (const next of more) {
         view.adopt(next, 0);
         const admits = new Map<string | null, Admits>(
           next.backends.map((backend) => [backend.id, backend.admits]),
         );
         const isOpen = next.backends.some((backend) => backend.admits === "new");
-        const now = placed(view, CONNECTIONS.slice(0, 20));
+        const now = settled(placed(view, CONNECTIONS.slice(0, 20)));
         now.forEach((to, index) => {
           const from = before[index] ?? null;
           const stays = (admits.get(from) ?? "none") !== "none";

@@ -5,6 +5,7 @@ import {
   NO_ROUTE,
   NO_SNAPSHOT,
   renderProblem,
+  SESSION_LOST,
   TIMED_OUT,
   UNREACHABLE,
 } from "../../worker/core/problem.ts";
@@ -61,7 +62,7 @@ it("writes a request id that a client chose as text", async () => {
   expect(page).not.toContain("<script>");
 });
 
-it.each([NO_ROUTE, NO_SNAPSHOT, NO_BACKEND, UNREACHABLE, TIMED_OUT, LOOP])(
+it.each([NO_ROUTE, NO_SNAPSHOT, NO_BACKEND, SESSION_LOST, UNREACHABLE, TIMED_OUT, LOOP])(
   "says of a $status when to come back if that helps, and lets nobody keep it",
   (problem) => {
     const { status, headers } = renderProblem(problem, null, "ray-1");

@@ -2,7 +2,15 @@ import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import type { Route } from "../../durable/model/route.ts";
 import { isTie } from "../../durable/state/route-conflict.ts";
-import { type Asked, matchRoute, prepareRoutes, rewritePath } from "../../worker/core/route.ts";
+import { createKeyedHash } from "../../worker/core/keyed-hash.ts";
+import {
+  type Asked,
+  type Destination,
+  matchRoute,
+  prepareRoutes,
+  rewritePath,
+} from "../../worker/core/route.ts";
+import { Split } from "../../worker/core/split.ts";
 import { parseTarget } from "../../worker/core/target.ts";
 import { route } from "./support/build.ts";
 import { ROUTES, UNTIED_ROUTES } from "./support/route-arbitraries.ts";
@@ -13,9 +21,15 @@ function asked(url: string, method = "GET", headers: Readonly<Record<string, str
   return { target, request: { method, headers: new Headers(headers) } };
 }
 
+const hash = createKeyedHash("000102030405060708090a0b0c0d0e0f");
+
+function destinationOf(routes: readonly Route[], request: Asked): Destination | null {
+  return matchRoute(prepareRoutes(routes, hash), request);
+}
+
 /** The pool a request is led to; null when no route matches. */
-function poolFor(routes: readonly Route[], request: Asked): string | null {
-  return matchRoute(prepareRoutes(routes), request)?.pool ?? null;
+function poolFor(routes: readonly Route[], request: Asked): string | Split | null {
+  return destinationOf(routes, request)?.to ?? null;
 }
 
 /** A route to a pool of the same name. */
@@ -24,8 +38,8 @@ function to(pool: string, told: Readonly<Record<string, unknown>> = {}): Route {
 }
 
 it("leads everything to the pool `default` where there are no routes", () => {
-  expect(matchRoute(prepareRoutes([]), asked("a.example/x"))).toEqual({
-    pool: "default",
+  expect(destinationOf([], asked("a.example/x"))).toEqual({
+    to: "default",
     policy: undefined,
     affinity: undefined,
     headerTimeoutMs: undefined,
@@ -107,13 +121,58 @@ it("takes the route with more header matches, all of which have to match", () =>
 
 it("passes on what the route says instead of the pool", () => {
   const told = { policy: "rendezvous", affinity: [], headerTimeoutMs: 50, path: "/a", rewritePath: "/b" };
-  expect(matchRoute(prepareRoutes([to("api", told)]), asked("h/a"))).toEqual({
-    pool: "api",
+  expect(destinationOf([to("api", told)], asked("h/a"))).toEqual({
+    to: "api",
     policy: "rendezvous",
     affinity: [],
     headerTimeoutMs: 50,
     rewrite: { from: "/a", to: "/b" },
   });
+});
+
+const CANARY = [
+  { pool: "stable", weight: 9 },
+  { pool: "canary", weight: 1 },
+];
+
+/** A route that splits what it takes. */
+function splitting(id: string, told: Readonly<Record<string, unknown>> = {}): Route {
+  return route(id, { split: CANARY, ...told });
+}
+
+it("leads to a split, with what the route says for whichever pool it becomes", () => {
+  const told = { policy: "rendezvous", affinity: [{ by: "token" }], headerTimeoutMs: 50, rewritePath: "/v2" };
+  const destination = destinationOf([splitting("front", { path: "/a", ...told })], asked("h/a"));
+  expect(destination?.to).toBeInstanceOf(Split);
+  expect(destination).toMatchObject({
+    to: { sides: CANARY },
+    policy: "rendezvous",
+    affinity: [{ by: "token" }],
+    headerTimeoutMs: 50,
+    rewrite: { from: "/a", to: "/v2" },
+  });
+});
+
+it("prefers the more specific route, whether one or the other splits", () => {
+  const routes = [splitting("all"), to("api", { path: "/api" }), splitting("deep", { path: "/api/deep" })];
+  expect(poolFor(routes, asked("h/"))).toBeInstanceOf(Split);
+  expect(poolFor(routes, asked("h/api"))).toBe("api");
+  expect(poolFor(routes, asked("h/api/deep"))).toBeInstanceOf(Split);
+});
+
+it("splits the clients of every route in another way, and those of one always alike", () => {
+  const clients = Array.from({ length: 400 }, (_, index) => `tls ${index}`);
+  const even = CANARY.map(({ pool }) => ({ pool, weight: 1 }));
+  const sides = (id: string) => {
+    const destination = destinationOf([splitting(id, { split: even })], asked("h/"));
+    const split = destination?.to;
+    return clients.map((client) => (split instanceof Split ? split.choose(client, 0) : "none"));
+  };
+  const first = sides("first");
+  expect(sides("first")).toEqual(first);
+  const alike = sides("second").filter((side, index) => side === first[index]).length;
+  expect(alike).toBeGreaterThan(140);
+  expect(alike).toBeLessThan(260);
 });
 
 it.each([
@@ -128,7 +187,7 @@ it.each([
   ["/", "/", "/x", "/x"],
 ])("under %s, rewritten to %s, %s becomes %s", (path, to_, asking, becomes) => {
   const routes = [to("api", { path, ...(to_ === undefined ? {} : { rewritePath: to_ }) })];
-  const destination = matchRoute(prepareRoutes(routes), asked(`h${asking}`));
+  const destination = destinationOf(routes, asked(`h${asking}`));
   expect(destination && rewritePath(destination, asking)).toBe(becomes);
 });
 
@@ -210,7 +269,7 @@ function matchesByHand({ host, path, methods, headers }: Route, request: Asked):
   return (
     (host === undefined || host === hostname || (host.startsWith("*") && hostname.endsWith(host.slice(1)))) &&
     `${wanted}/`.startsWith(path === "/" ? "/" : `${path}/`) &&
-    (methods?.includes(request.method) ?? true) &&
+    (methods?.includes(request.request.method) ?? true) &&
     headers.every(
       ({ name, value }) =>
         request.request.headers.get(name) !== null &&

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
-import { OUTCOMES, type Outcome, zeros } from "../../durable/model/outcome.ts";
+import { INCIDENTS, OUTCOMES, type Outcome, SESSION_FATES, zeros } from "../../durable/model/outcome.ts";
 import type { Report } from "../../durable/model/sync.ts";
 import { Counters } from "../../durable/state/counters.ts";
 import { SubChannel } from "../../worker/core/sub-channel.ts";
@@ -19,12 +19,37 @@ it("folds what happened into one report", () => {
   for (const outcome of ["answered", "answered", "timed_out"] as const) a?.count(outcome);
   tally.countProtocol("HTTP/3");
   tally.countIncident("no_backend");
+  for (const incident of ["migration", "migration", "session_refused"] as const)
+    tally.countIncident(incident);
+  for (const fate of ["kept", "kept", "drained", "unknown"] as const) tally.countSession(fate);
   expect(tally.take([a, b].filter((channel) => channel !== undefined))).toEqual({
     batch: 0,
     backends: [{ id: "a", outcomes: { ...zeros(OUTCOMES), answered: 2, timed_out: 1 } }],
     protocols: { "HTTP/1.0": 0, "HTTP/1.1": 0, "HTTP/2": 0, "HTTP/3": 1, other: 0 },
-    incidents: { no_backend: 1, degraded: 0, loop: 0 },
+    incidents: { no_backend: 1, degraded: 0, loop: 0, session_refused: 1, migration: 2 },
+    sessions: { ...zeros(SESSION_FATES), kept: 2, drained: 1, unknown: 1 },
   });
+});
+
+it("counts every fate of a session, and every incident, under its own name", () => {
+  const tally = new Tally();
+  SESSION_FATES.forEach((fate, index) => {
+    for (let count = 0; count <= index; count++) tally.countSession(fate);
+  });
+  for (const incident of INCIDENTS) tally.countIncident(incident);
+  const { sessions, incidents } = tally.take([]);
+  expect(SESSION_FATES.map((fate) => sessions[fate])).toEqual(SESSION_FATES.map((_, index) => index + 1));
+  expect(INCIDENTS.map((incident) => incidents[incident])).toEqual(INCIDENTS.map(() => 1));
+});
+
+it("begins to count sessions anew with every report, and counts what comes while one is out for the next", () => {
+  const tally = new Tally();
+  tally.countSession("kept");
+  const first = tally.take([]);
+  tally.countSession("expired");
+  tally.acknowledge(first.batch);
+  expect(first.sessions).toEqual({ ...zeros(SESSION_FATES), kept: 1 });
+  expect(tally.take([]).sessions).toEqual({ ...zeros(SESSION_FATES), expired: 1 });
 });
 
 it("sends a report again, as it was, until it is acknowledged", () => {

@@ -31,6 +31,7 @@ function heading({ url, token, pool, persist, readyMs }: GuideFacts): string {
     ? ["  routes         kept from an earlier run, like the pool; the last command lists them"]
     : [
         "  /sticky        sticky per connection; /sticky itself is cut off on the way",
+        "  /session       sticky per session, by a token in a cookie",
         "  anything else  round robin per request",
       ];
   return `Ringmaster is ready at ${url} after ${(readyMs / 1_000).toFixed(1)} s.
@@ -69,6 +70,10 @@ function steps({ url, token, tried, spareUrl }: GuideFacts): readonly Step[] {
     {
       shows: "Sticky: other connections, other backends.",
       command: `for name in 1 2 3 4 5 6; do curl -sS -H 'MF-CF-Blob: {"tlsClientRandom":"'$name'"}' ${url}/sticky/connection-$name; done`,
+    },
+    {
+      shows: "Session: the first answer sets a cookie, and the other five requests carry it.",
+      command: `curl -sS -b '' '${url}/session/hello?[1-6]'`,
     },
     {
       shows: "Status: who admits what, in-flight requests, outcomes, and how far the last change has come.",

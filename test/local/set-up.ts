@@ -12,6 +12,16 @@ const STICKY_ROUTE = {
   affinity: [{ by: "connection" }],
 };
 
+const SESSION_ROUTE = {
+  path: "/session",
+  rewritePath: "/",
+  pool: "default",
+  affinity: [{ by: "token" }, { by: "connection" }],
+};
+
+/** Over plain HTTP a client sends back no cookie that is marked as secure. */
+const PLAIN_COOKIE = { name: "ring-default", secure: false };
+
 /** The pool as it is once it is set up. */
 export interface LocalPool {
   /** An earlier run made it. */
@@ -20,7 +30,7 @@ export interface LocalPool {
 }
 
 /**
- * Makes the pool `default` and its two routes through the admin API. A pool that an earlier run left is kept, and the
+ * Makes the pool `default` and its routes through the admin API. A pool that an earlier run left is kept, and the
  * routes with it: only the backends of this run are put right, and samples that no longer run are taken out.
  */
 export async function setUp(
@@ -37,9 +47,11 @@ export async function setUp(
 
 async function make(admin: AdminClient, backends: readonly NamedBackend[]): Promise<void> {
   await admin.do("PUT", "/routes/sticky", STICKY_ROUTE);
+  await admin.do("PUT", "/routes/session", SESSION_ROUTE);
   await admin.do("PUT", "/routes/everything", { path: "/", pool: "default" });
   await admin.do("PUT", "/pools/default", {
     sync: { refreshMs: LOCAL_REFRESH_MS },
+    tokens: { cookie: PLAIN_COOKIE },
     backends: backends.map(({ id, url, weight }) => ({ id, url, weight: weight ?? 1 })),
   });
 }

@@ -22,18 +22,24 @@ export const OFFLINE = {
 /**
  * Builds the worker as `wrangler deploy` would, into a folder of its own.
  *
+ * @param config wrangler's configuration. Default that of Ringmaster.
+ * @param name of the file the worker begins in, without ending. Default that of Ringmaster.
  * @returns path of the one ES module that would be uploaded.
  */
-export async function buildBundle(): Promise<string> {
+export async function buildBundle(config = join(ROOT, "wrangler.toml"), name = "index"): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "ringmaster-bundle-"));
   try {
-    await promisify(execFile)(process.execPath, [WRANGLER, "deploy", "--dry-run", "--outdir", folder], {
-      cwd: ROOT,
-      env: { ...process.env, ...OFFLINE },
-    });
+    await promisify(execFile)(
+      process.execPath,
+      [WRANGLER, "deploy", "--dry-run", "--config", config, "--outdir", folder],
+      {
+        cwd: ROOT,
+        env: { ...process.env, ...OFFLINE },
+      },
+    );
   } catch (error) {
     await rm(folder, { recursive: true });
     throw error;
   }
-  return join(folder, "index.js");
+  return join(folder, `${name}.js`);
 }

@@ -1,4 +1,4 @@
-import { Agent, request as httpRequest } from "node:http";
+import { Agent, request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { onTestFinished } from "vitest";
 import { AdminClient } from "./admin.ts";
 import { type Backend, startBackend } from "./backend.ts";
@@ -25,6 +25,8 @@ export interface Answer {
   /** The backend's id; null when we answered ourselves. */
   readonly backend: string | null;
   readonly body: string;
+  /** Of the response. */
+  readonly headers: IncomingHttpHeaders;
 }
 
 export interface ClusterOptions extends EdgeOptions {
@@ -96,6 +98,7 @@ export class Cluster {
             status: response.statusCode ?? 0,
             backend: typeof backend === "string" ? backend : null,
             body: Buffer.concat(chunks).toString(),
+            headers: response.headers,
           });
         });
       });

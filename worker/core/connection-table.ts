@@ -1,8 +1,15 @@
 import type { BackendId } from "../../durable/model/names.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
+import type { Connection } from "./identify.ts";
 
-interface Entry {
+/** A connection that is remembered. */
+export interface Remembered {
   readonly backend: BackendId;
+  /** Where it last came from. */
+  from: string;
+}
+
+interface Entry extends Remembered {
   usedMs: EpochMs;
 }
 
@@ -32,21 +39,21 @@ export class ConnectionTable {
     this.#forgetOldest();
   }
 
-  /** The backend a connection is bound to; null for one that is not remembered. */
-  find(connection: string, nowMs: EpochMs): BackendId | null {
-    const entry = this.#entries.get(connection);
+  /** What is remembered of a connection; null for one that is not. */
+  find(identity: string, nowMs: EpochMs): Remembered | null {
+    const entry = this.#entries.get(identity);
     if (entry === undefined) return null;
-    this.#entries.delete(connection);
+    this.#entries.delete(identity);
     if (nowMs - entry.usedMs > this.#idleMs) return null;
     entry.usedMs = nowMs;
-    this.#entries.set(connection, entry);
-    return entry.backend;
+    this.#entries.set(identity, entry);
+    return entry;
   }
 
   /** Binds a connection to a backend. */
-  bind(connection: string, backend: BackendId, nowMs: EpochMs): void {
-    this.#entries.delete(connection);
-    this.#entries.set(connection, { backend, usedMs: nowMs });
+  bind({ identity, from }: Pick<Connection, "identity" | "from">, backend: BackendId, nowMs: EpochMs): void {
+    this.#entries.delete(identity);
+    this.#entries.set(identity, { backend, from, usedMs: nowMs });
     this.#forgetOldest();
   }
 

@@ -1,4 +1,5 @@
 import type { Protocol } from "../../durable/model/outcome.ts";
+import type { Inheritance } from "./choice.ts";
 import type { Target } from "./target.ts";
 
 /** What the edge knows of a request, and tells the backend. */
@@ -68,6 +69,15 @@ export function requestHeaders(received: Headers, facts: ForwardedFacts): Header
   headers.append("via", `${versionOf(facts.protocol)} ${facts.deployment}`);
   headers.append("cdn-loop", facts.deployment);
   return headers;
+}
+
+/** Tells a backend whose session it takes over; and lets no client claim that it does. */
+export function tellInheritance(headers: Headers, inheritance: Inheritance | null): void {
+  headers.delete("ring-session");
+  headers.delete("ring-previous-backend");
+  if (inheritance === null) return;
+  headers.set("ring-session", inheritance.sessionId);
+  headers.set("ring-previous-backend", inheritance.previous);
 }
 
 function deleteHopByHop(headers: Headers): void {

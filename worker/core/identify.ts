@@ -12,6 +12,8 @@ interface CfFacts {
    * kept when the client migrates to another address. Chosen by the client, so it is only ever hashed under a secret.
    */
   readonly tlsClientRandom?: unknown;
+  /** Three letters of the data centre: `FRA`. */
+  readonly colo?: unknown;
 }
 
 /** Reads `request.cf` as what it may hold; it is undefined where nothing in front of us speaks for the client. */
@@ -34,21 +36,57 @@ export function protocolOf(cf: CfFacts): Protocol {
   }
 }
 
+/** The client's connection, as far as it can be named. */
+export interface Connection {
+  /** What names it, unhashed. */
+  readonly identity: string;
+  /** Whether it names one connection, and not an address that several may share. */
+  readonly isExact: boolean;
+  /** Address and colo it came in by. An exact one that changes them has migrated. */
+  readonly from: string;
+}
+
+/** What is known of a client, from which its connection gets its name. */
+export interface ClientFacts {
+  readonly cf: CfFacts;
+  readonly clientAddress: string | null;
+  /** What one's own HTTP/3 front says names the connection; null where there is no such front. */
+  readonly front: string | null;
+}
+
 /**
- * What names the client's connection, before hashing: its ClientHello random, else its address (IPv6: the /64, which one
- * client may roam in), else null.
+ * The client's connection: what its front says, else its ClientHello random, else its address (IPv6: the /64, which one
+ * client may roam in), else null. The front comes first because behind one the random is that of the front's own
+ * connection, which all its clients share.
  */
-export function connectionIdentity(cf: CfFacts, clientAddress: string | null): string | null {
+export function identifyConnection({ cf, clientAddress, front }: ClientFacts): Connection | null {
   const random = cf.tlsClientRandom;
-  if (typeof random === "string" && random !== "") return `tls ${random}`;
-  return clientAddress === null ? null : `address ${networkOf(clientAddress)}`;
+  const named =
+    front !== null ? `front ${front}` : typeof random === "string" && random !== "" ? `tls ${random}` : null;
+  const colo = typeof cf.colo === "string" ? cf.colo : "";
+  const from = `${clientAddress ?? ""} ${colo}`;
+  if (named !== null) return { identity: named, isExact: true, from };
+  if (clientAddress === null) return null;
+  return { identity: `address ${networkOf(clientAddress)}`, isExact: false, from };
+}
+
+/**
+ * What a front says names the connection: the header is the front's secret, a colon and the name, because anybody can
+ * send a header. Null when there is none, or the secret is wrong.
+ */
+export function frontIdentity(header: string | null, secret: string): string | null {
+  if (header === null || header.length <= secret.length + 1 || header[secret.length] !== ":") return null;
+  let difference = 0;
+  // All of it every time, so that the time taken tells nothing about the secret.
+  for (let at = 0; at < secret.length; at++) difference |= header.charCodeAt(at) ^ secret.charCodeAt(at);
+  return difference === 0 ? header.slice(secret.length + 1) : null;
 }
 
 /** An IPv4 address mapped into IPv6 (RFC 4291 §2.5.5.2). By its first 64 bits, all of IPv4 would be one network. */
 const MAPPED_IPV4 = /^(?:0*:)+ffff:(\d+\.\d+\.\d+\.\d+)$/i;
 
 /** An IPv4 address as it is; of an IPv6 address the first 64 bits, written in full. */
-function networkOf(address: string): string {
+export function networkOf(address: string): string {
   if (!address.includes(":")) return address;
   const mapped = MAPPED_IPV4.exec(address)?.[1];
   if (mapped !== undefined) return mapped;

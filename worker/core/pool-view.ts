@@ -1,44 +1,70 @@
 import type { BackendId } from "../../durable/model/names.ts";
+import type { SessionFate } from "../../durable/model/outcome.ts";
 import type { Affinity, PolicyName } from "../../durable/model/pool.ts";
+import { regionOctet } from "../../durable/model/server-id.ts";
 import type { Snapshot } from "../../durable/model/snapshot.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
+import { type HashedStep, hashedText, usesTokens } from "./affinity.ts";
+import type { Choice, Choosing, Chosen, Grant } from "./choice.ts";
 import { ConnectionTable } from "./connection-table.ts";
-import { createKeyedHash, type KeyedHash } from "./keyed-hash.ts";
+import type { Connection } from "./identify.ts";
+import { createKeyedHash, type KeyedHash, toHex } from "./keyed-hash.ts";
 import { preparePicker } from "./policies/by-name.ts";
 import type { Candidate, Picker } from "./policies/policy.ts";
+import { type LossCause, Sessions } from "./sessions.ts";
 import { SubChannel } from "./sub-channel.ts";
+import type { OpenedToken } from "./token/keyring.ts";
 
-/** What a request brings to the choice of its backend. */
-export interface Choosing {
-  /** The route's word, else the pool's. */
-  readonly policy: PolicyName;
-  readonly affinity: Affinity;
-  /** What names the client's connection, unhashed; null when nothing does. */
-  readonly connection: string | null;
-  readonly nowMs: EpochMs;
-  /** A random number, 0 ≤ chance < 1. */
-  readonly chance: number;
+const NOBODY: ReadonlySet<BackendId> = new Set();
+const NO_BACKEND: Choice = { kind: "no_backend" };
+const SESSION_REFUSED: Choice = { kind: "session_refused" };
+
+/** Nothing is new for the client, nor for anybody else. */
+const NOTHING_NEW = {
+  kind: "backend",
+  fate: null,
+  grant: null,
+  inheritance: null,
+  hasMigrated: false,
+} as const;
+
+/** A request that came to the chain's token step without a token that can be read. */
+interface Arrival {
+  /** Of the token that it carried; null when it carried none. */
+  readonly fate: SessionFate | null;
 }
 
-const NOTHING: ReadonlySet<BackendId> = new Set();
+/** Where a step of the affinity chain, or the policy, leads. */
+interface Bound {
+  readonly channel: SubChannel;
+  readonly hasMigrated: boolean;
+  /** The connection that led there; null when something else did. */
+  readonly by: Connection | null;
+}
 
 /**
  * One isolate's view of one pool: the newest snapshot made ready to choose from, and what outlives snapshots, which is
- * sub-channels, rotations and remembered connections.
+ * sub-channels, rotations, remembered connections and tokens that were read.
  */
 export class PoolView {
   #snapshot: Snapshot;
   #hash: KeyedHash;
+  #sessions: Sessions;
   #channels: ReadonlyMap<BackendId, SubChannel> = new Map();
+  #byServerId: ReadonlyMap<number, SubChannel> = new Map();
   #candidates: readonly Candidate[] = [];
+  /** By the octet of a region: the candidates that are not in it. */
+  #elsewhere = new Map<number, ReadonlySet<BackendId>>();
   readonly #pickers = new Map<PolicyName, Picker>();
   readonly #connections: ConnectionTable;
   /** Sub-channels of removed backends that still have something in flight or to report. */
   #leaving: readonly SubChannel[] = [];
+  #hasTokens = false;
 
   constructor(snapshot: Snapshot, chance: number) {
     this.#snapshot = snapshot;
     this.#hash = createKeyedHash(snapshot.secret);
+    this.#sessions = new Sessions(snapshot, null);
     this.#connections = new ConnectionTable(snapshot.config.connections);
     this.adopt(snapshot, chance);
   }
@@ -47,22 +73,47 @@ export class PoolView {
     return this.#snapshot;
   }
 
+  get sessions(): Sessions {
+    return this.#sessions;
+  }
+
+  /** Whether the pool binds by tokens, wherever no route says otherwise. */
+  get hasTokens(): boolean {
+    return this.#hasTokens;
+  }
+
+  /** Whether a request carries a token that binds it to this pool, where `affinity` or else the pool's chain asks for one. */
+  holdsTokenOf(
+    headers: { get(name: string): string | null },
+    affinity: Affinity | undefined,
+    nowMs: EpochMs,
+  ): boolean {
+    const isAsked = affinity === undefined ? this.#hasTokens : usesTokens(affinity);
+    return isAsked && this.#sessions.read(headers, nowMs)?.kind === "opened";
+  }
+
   /** Makes a newer snapshot the one to choose from. `chance`: where a rotation that is new here begins. */
   adopt(snapshot: Snapshot, chance: number): void {
     if (snapshot.secret !== this.#snapshot.secret) this.#hash = createKeyedHash(snapshot.secret);
     this.#snapshot = snapshot;
+    this.#sessions = new Sessions(snapshot, this.#sessions);
+    this.#hasTokens = usesTokens(snapshot.config.affinity);
     this.#channels = this.#adoptChannels(snapshot);
+    this.#byServerId = new Map(
+      [...this.#channels.values()].map((channel) => [channel.backend.serverId, channel]),
+    );
     this.#candidates = snapshot.backends.filter((backend) => backend.admits === "new");
+    this.#elsewhere = new Map();
     this.#connections.resize(snapshot.config.connections);
     for (const [policy, previous] of this.#pickers)
       this.#pickers.set(policy, this.#prepare(policy, previous, chance));
   }
 
-  /** The backend for a request, already counted as in flight there; null when none admits it. */
-  choose(choosing: Choosing): SubChannel | null {
-    const channel = this.#bound(choosing) ?? this.#free(choosing);
-    channel?.begin();
-    return channel;
+  /** Where a request goes. Its backend, if there is one, counts it as in flight from here on. */
+  choose(choosing: Choosing): Choice {
+    const choice = choosing.affinity.length === 0 ? this.#free(choosing, null) : this.#walk(choosing);
+    if (choice.kind === "backend") choice.channel.begin();
+    return choice;
   }
 
   /** Every sub-channel that has something to report, those of removed backends included. */
@@ -71,23 +122,136 @@ export class PoolView {
     return [...this.#channels.values(), ...this.#leaving];
   }
 
-  /** Walks the affinity chain. A connection seen before stays; a new one is placed by hashing, then remembered. */
-  #bound({ affinity, connection, nowMs, chance }: Choosing): SubChannel | null {
-    if (affinity.length === 0 || connection === null) return null;
-    const held = this.#connections.find(connection, nowMs);
-    const channel = held === null ? undefined : this.#channels.get(held);
-    if (channel !== undefined && channel.backend.admits !== "none") return channel;
-    const key = this.#hash(`connection ${connection}`);
-    const placed = this.#picker("rendezvous", chance).pick({ exclude: NOTHING, key, chance });
-    if (placed === null) return null;
-    this.#connections.bind(connection, placed, nowMs);
-    return this.#channels.get(placed) ?? null;
+  /** Walks the affinity chain: the first step that the request can be bound by decides. */
+  #walk(choosing: Choosing): Choice {
+    const { affinity, credentials, nowMs } = choosing;
+    let arrival: Arrival | null = null;
+    for (const step of affinity) {
+      if (step.by === "token") {
+        const carried = this.#sessions.read(credentials.headers, nowMs);
+        if (carried?.kind === "opened") return this.#continue(carried.token, choosing);
+        if (carried?.kind === "unknown") return this.#serveUnknown(carried.text, choosing);
+        arrival = { fate: carried?.kind ?? null };
+        continue;
+      }
+      const bound = step.by === "connection" ? this.#byConnection(choosing) : this.#byValue(step, choosing);
+      if (bound !== null) return this.#settle(bound, arrival, choosing);
+    }
+    return this.#free(choosing, arrival);
   }
 
-  #free({ policy, connection, chance }: Choosing): SubChannel | null {
-    const key =
-      policy === "rendezvous" && connection !== null ? this.#hash(`connection ${connection}`) : null;
-    const picked = this.#picker(policy, chance).pick({ exclude: NOTHING, key, chance });
+  /** Goes on with a session where it is, if its backend takes it and it may stay. */
+  #continue(token: OpenedToken, choosing: Choosing): Choice {
+    const { nowMs } = choosing;
+    token.requests++;
+    const home = this.#byServerId.get(token.serverId);
+    if (home === undefined || home.backend.admits === "none") return this.#rescue(token, home, choosing);
+    const hasMigrated = hasMoved(token, choosing);
+    const kept = { ...NOTHING_NEW, channel: home, fate: "kept", hasMigrated } as const;
+    if (!this.#sessions.isPlacedAnew(token, nowMs)) {
+      return { ...kept, grant: this.#sessions.renewal(token, nowMs) };
+    }
+    const { sessionId } = token;
+    const grant: Grant = { sessionId, startedMs: nowMs };
+    const next = this.#placeSession(token, choosing);
+    if (next === null || next === home) return { ...kept, grant };
+    const inheritance = { sessionId, previous: home.id };
+    return { ...kept, channel: next, fate: "repinned", grant, inheritance };
+  }
+
+  /** Places a session whose backend is lost as the pool says. Requests with the same lost token land together. */
+  #rescue(token: OpenedToken, home: SubChannel | undefined, choosing: Choosing): Choice {
+    const { sessionId } = token;
+    const previous = home?.id ?? this.#sessions.removedBackend(token.serverId);
+    const channel = this.#placeSession(token, choosing);
+    // Not lost, but newer than this snapshot: whoever has a newer one can lead it there.
+    if (previous === null)
+      return channel === null ? NO_BACKEND : { ...NOTHING_NEW, channel, fate: "unknown" };
+    const cause: LossCause = home === undefined ? "removed" : "drained";
+    const rule = this.#sessions.ruleFor(cause);
+    if (rule === "refuse") return SESSION_REFUSED;
+    if (channel === null) return NO_BACKEND;
+    const grant = rule === "sticky" ? { sessionId, startedMs: choosing.nowMs } : null;
+    return { ...NOTHING_NEW, channel, fate: cause, grant, inheritance: { sessionId, previous } };
+  }
+
+  /** A backend for a session by its id; of its own region, where its token knows one and anybody there is left. */
+  #placeSession({ sessionId, region }: OpenedToken, { chance }: Choosing): SubChannel | null {
+    const key = this.#hash(`session ${sessionId}`);
+    const picker = this.#picker("rendezvous", chance);
+    const near = region === 0 ? null : picker.pick({ exclude: this.#outside(region), key, chance });
+    const picked = near ?? picker.pick({ exclude: NOBODY, key, chance });
+    return picked === null ? null : (this.#channels.get(picked) ?? null);
+  }
+
+  #outside(region: number): ReadonlySet<BackendId> {
+    const known = this.#elsewhere.get(region);
+    if (known !== undefined) return known;
+    const outside = new Set(
+      this.#snapshot.backends.filter((backend) => regionOctet(backend.region) !== region).map(({ id }) => id),
+    );
+    this.#elsewhere.set(region, outside);
+    return outside;
+  }
+
+  /** A connection seen before stays; a new one is placed by hashing, then remembered. */
+  #byConnection({ credentials: { connection }, nowMs, chance }: Choosing): Bound | null {
+    if (connection === null) return null;
+    const { identity } = connection;
+    const held = this.#connections.find(identity, nowMs);
+    const channel = held === null ? undefined : this.#channels.get(held.backend);
+    if (held !== null && channel !== undefined && channel.backend.admits !== "none") {
+      const hasMigrated = connection.isExact && held.from !== connection.from;
+      if (hasMigrated) held.from = connection.from;
+      return { channel, hasMigrated, by: connection };
+    }
+    const placed = this.#place(`connection ${identity}`, chance);
+    if (placed === null) return null;
+    this.#connections.bind(connection, placed.id, nowMs);
+    return { channel: placed, hasMigrated: false, by: connection };
+  }
+
+  #byValue(step: HashedStep, { credentials, chance }: Choosing): Bound | null {
+    const text = hashedText(step, credentials);
+    const placed = text === null ? null : this.#place(text, chance);
+    return placed === null ? null : { channel: placed, hasMigrated: false, by: null };
+  }
+
+  /**
+   * Serves a session whose token was made under keys that have not reached this isolate: by hashing, so that its like land
+   * together, and without another token, since whoever holds the keys can read the one it has.
+   */
+  #serveUnknown(text: string, { chance }: Choosing): Choice {
+    const channel = this.#place(`token ${text}`, chance);
+    return channel === null ? NO_BACKEND : { ...NOTHING_NEW, channel, fate: "unknown" };
+  }
+
+  /** A backend for a request that nothing binds. */
+  #free(choosing: Choosing, arrival: Arrival | null): Choice {
+    const { policy, credentials, chance } = choosing;
+    const connection = policy === "rendezvous" ? credentials.connection : null;
+    const key = connection === null ? null : this.#hash(`connection ${connection.identity}`);
+    const picked = this.#picker(policy, chance).pick({ exclude: NOBODY, key, chance });
+    const channel = picked === null ? undefined : this.#channels.get(picked);
+    return channel === undefined
+      ? NO_BACKEND
+      : this.#settle({ channel, hasMigrated: false, by: connection }, arrival, choosing);
+  }
+
+  /** The choice of a backend for a request without a readable token, which gets one if the chain asked for it. */
+  #settle({ channel, hasMigrated, by }: Bound, arrival: Arrival | null, { nowMs }: Choosing): Chosen {
+    const grant = arrival === null ? null : { sessionId: this.#sessionIdOf(by), startedMs: nowMs };
+    return { ...NOTHING_NEW, channel, hasMigrated, fate: arrival?.fate ?? null, grant };
+  }
+
+  /** Parallel first requests that one connection leads to one backend begin the same session; any other is a new one. */
+  #sessionIdOf(connection: Connection | null): string | null {
+    return connection?.isExact === true ? toHex(this.#hash(`session of ${connection.identity}`)) : null;
+  }
+
+  #place(text: string, chance: number): SubChannel | null {
+    const key = this.#hash(text);
+    const picked = this.#picker("rendezvous", chance).pick({ exclude: NOBODY, key, chance });
     return picked === null ? null : (this.#channels.get(picked) ?? null);
   }
 
@@ -117,4 +281,14 @@ export class PoolView {
     this.#leaving = [...held.values()].filter((channel) => !next.has(channel.id));
     return next;
   }
+}
+
+/** Whether the connection that a token came by before has come from elsewhere now. Told once per change. */
+function hasMoved(token: OpenedToken, { affinity, credentials }: Choosing): boolean {
+  if (!affinity.some(({ by }) => by === "connection")) return false;
+  const { connection: before } = token;
+  const { connection } = credentials;
+  token.connection = connection;
+  if (before === null || connection?.isExact !== true) return false;
+  return before.identity === connection.identity && before.from !== connection.from;
 }

@@ -33,6 +33,13 @@ export const NO_BACKEND: Problem = {
   retryAfterSeconds: 5,
 };
 
+export const SESSION_LOST: Problem = {
+  status: 503,
+  title: "Session unavailable",
+  detail: "The backend that holds this session is not available.",
+  retryAfterSeconds: 5,
+};
+
 export const UNREACHABLE: Problem = {
   status: 502,
   title: "Backend unreachable",

@@ -1,11 +1,15 @@
 import { DEFAULT_POOL, type PoolName } from "../../durable/model/names.ts";
 import type { Affinity, PolicyName } from "../../durable/model/pool.ts";
-import type { Route } from "../../durable/model/route.ts";
+import { poolsOf, type Route } from "../../durable/model/route.ts";
+import { usesTokens } from "./affinity.ts";
+import type { KeyedHash } from "./keyed-hash.ts";
+import { Split } from "./split.ts";
 import type { Target } from "./target.ts";
 
 /** Where a request goes, and what the route says about it; what is undefined is the pool's to say. */
 export interface Destination {
-  readonly pool: PoolName;
+  /** The pool, or the split that chooses between several. */
+  readonly to: PoolName | Split;
   readonly policy: PolicyName | undefined;
   readonly affinity: Affinity | undefined;
   readonly headerTimeoutMs: number | undefined;
@@ -27,6 +31,8 @@ interface Candidate {
 
 /** The routing table, made ready to search. */
 export interface RouteIndex {
+  /** Pools that some route binds by tokens, whatever the pools themselves say. */
+  readonly tokenPools: ReadonlySet<PoolName>;
   /** Most specific first, as in the two maps. */
   readonly anyHost: readonly Candidate[];
   readonly byHost: ReadonlyMap<string, readonly Candidate[]>;
@@ -35,20 +41,26 @@ export interface RouteIndex {
 }
 
 const TO_DEFAULT_POOL: Destination = {
-  pool: DEFAULT_POOL,
+  to: DEFAULT_POOL,
   policy: undefined,
   affinity: undefined,
   headerTimeoutMs: undefined,
   rewrite: null,
 };
 
-/** Makes a table ready to search. Runs once per version of it. */
-export function prepareRoutes(routes: readonly Route[]): RouteIndex | null {
+/**
+ * Makes a table ready to search. Runs once per version of it.
+ *
+ * @param hash keyed with the directory's secret.
+ */
+export function prepareRoutes(routes: readonly Route[], hash: KeyedHash): RouteIndex | null {
   if (routes.length === 0) return null;
   const sorted = routes
     .toSorted(bySpecificity)
-    .map((route) => ({ route, destination: toDestination(route) }));
+    .map((route) => ({ route, destination: toDestination(route, hash) }));
+  const bindingByTokens = routes.filter(({ affinity }) => affinity !== undefined && usesTokens(affinity));
   return {
+    tokenPools: new Set(bindingByTokens.flatMap(poolsOf)),
     anyHost: sorted.filter(({ route }) => route.host === undefined),
     byHost: Map.groupBy(
       sorted.filter(({ route }) => route.host !== undefined && !route.host.startsWith("*.")),
@@ -121,10 +133,10 @@ function bySpecificity(a: Route, b: Route): number {
   );
 }
 
-function toDestination(route: Route): Destination {
-  const { pool, policy, affinity, headerTimeoutMs, rewritePath: to } = route;
+function toDestination(route: Route, hash: KeyedHash): Destination {
+  const { id, pool, split, policy, affinity, headerTimeoutMs, rewritePath: to } = route;
   return {
-    pool,
+    to: pool ?? new Split(id, split ?? [], hash),
     policy,
     affinity,
     headerTimeoutMs,

@@ -4,6 +4,8 @@ import {
   type Incident,
   PROTOCOLS,
   type Protocol,
+  SESSION_FATES,
+  type SessionFate,
   zeros,
 } from "../../durable/model/outcome.ts";
 import type { Report } from "../../durable/model/sync.ts";
@@ -16,6 +18,7 @@ import type { SubChannel } from "./sub-channel.ts";
 export class Tally {
   #protocols: Counts<Protocol> = zeros(PROTOCOLS);
   #incidents: Counts<Incident> = zeros(INCIDENTS);
+  #sessions: Counts<SessionFate> = zeros(SESSION_FATES);
   #sent: Report | null = null;
   #batch = 0;
 
@@ -27,6 +30,10 @@ export class Tally {
     this.#incidents[incident]++;
   }
 
+  countSession(fate: SessionFate): void {
+    this.#sessions[fate]++;
+  }
+
   /** The report to send now: the one not yet acknowledged, else what was counted since. */
   take(channels: Iterable<SubChannel>): Report {
     if (this.#sent !== null) return this.#sent;
@@ -34,9 +41,16 @@ export class Tally {
       const outcomes = channel.takeOutcomes();
       return outcomes === null ? [] : [{ id: channel.id, outcomes }];
     });
-    this.#sent = { batch: this.#batch++, backends, protocols: this.#protocols, incidents: this.#incidents };
+    this.#sent = {
+      batch: this.#batch++,
+      backends,
+      protocols: this.#protocols,
+      incidents: this.#incidents,
+      sessions: this.#sessions,
+    };
     this.#protocols = zeros(PROTOCOLS);
     this.#incidents = zeros(INCIDENTS);
+    this.#sessions = zeros(SESSION_FATES);
     return this.#sent;
   }
 

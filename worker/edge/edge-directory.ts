@@ -1,6 +1,7 @@
 import type { Route } from "../../durable/model/route.ts";
 import type { RoutingTable } from "../../durable/model/snapshot.ts";
 import type { SyncReply } from "../../durable/model/sync.ts";
+import { createKeyedHash } from "../core/keyed-hash.ts";
 import { prepareRoutes, type RouteIndex } from "../core/route.ts";
 import type { Env } from "../env.ts";
 import { type Acknowledgement, DEFAULT_PATIENCE, Leased, type Source } from "./leased.ts";
@@ -32,7 +33,7 @@ export class EdgeDirectory implements Source<RoutingTable, Env> {
   }
 
   adopt(table: RoutingTable | null): void {
-    this.#index = table === null ? null : prepareRoutes(table.routes);
+    this.#index = table === null ? null : prepareRoutes(table.routes, createKeyedHash(table.secret));
     this.#onRoutes(table?.routes ?? []);
   }
 

@@ -19,15 +19,19 @@ export interface Attempt {
   readonly headers: Headers;
   readonly headerTimeoutMs: number;
   readonly nowMs: EpochMs;
+  /** What the answer gets besides the backend's headers, made when it is there; null: nothing. */
+  readonly addedHeaders: (() => AddedHeaders) | null;
 }
+
+export type AddedHeaders = readonly (readonly [name: string, value: string])[];
 
 /**
  * Makes one attempt and answers with what came of it: the backend's response, streamed and untouched but for headers that
  * must not pass, or the problem that stands in its place. Ends the attempt in the sub-channel exactly once.
  */
 export function forward(passage: Passage, attempt: Attempt): Promise<Response> {
-  const { channel, headerTimeoutMs, nowMs } = attempt;
-  const exchange = new Exchange(passage, channel);
+  const { headerTimeoutMs, nowMs } = attempt;
+  const exchange = new Exchange(passage, attempt);
   return passage.isolate.headerWatch.guard(send(attempt, passage), exchange, headerTimeoutMs, nowMs);
 }
 
@@ -61,12 +65,14 @@ function send({ channel, path, headers }: Attempt, passage: Passage): Promise<Re
 class Exchange implements Guarded {
   readonly passage: Passage;
   readonly #channel: SubChannel;
+  readonly #addedHeaders: Attempt["addedHeaders"];
   #isCounted = false;
   #isOver = false;
 
-  constructor(passage: Passage, channel: SubChannel) {
+  constructor(passage: Passage, { channel, addedHeaders }: Attempt) {
     this.passage = passage;
     this.#channel = channel;
+    this.#addedHeaders = addedHeaders;
   }
 
   receive(response: Response): Response | Promise<Response> {
@@ -83,12 +89,15 @@ class Exchange implements Guarded {
       return answer;
     }
     this.#count(outcome);
-    if (response.webSocket !== null) return pumpWebSocket(response, response.webSocket, () => this.#end());
+    if (response.webSocket !== null) {
+      const socket = pumpWebSocket(response, response.webSocket, () => this.#end());
+      return this.#withOwnHeaders(socket);
+    }
     // The body is asked for last: merely looking at it makes the runtime build a stream for JavaScript.
     if (mustFollow(response.headers, this.#channel.backend.admits) && response.body !== null)
       return this.#follow(response, response.body);
     this.#end();
-    return withoutDroppedHeaders(response);
+    return this.#withOwnHeaders(response);
   }
 
   fail(): Response {
@@ -119,7 +128,7 @@ class Exchange implements Guarded {
   #pass(response: Response): Response {
     this.#count("answered");
     this.#end();
-    return withoutDroppedHeaders(response);
+    return this.#withOwnHeaders(response);
   }
 
   /** Passes a body on and sees its end, whoever ends it. */
@@ -130,9 +139,23 @@ class Exchange implements Guarded {
       length === null ? new IdentityTransformStream() : new FixedLengthStream(Number(length));
     const end = (): void => this.#end();
     this.passage.waitUntil(body.pipeTo(writable, { signal: this.passage.gone }).then(end, end));
-    return withoutDroppedHeaders(
+    return this.#withOwnHeaders(
       new Response(readable, { status, statusText, headers, encodeBody: "manual" }),
     );
+  }
+
+  /** The response as the client gets it: untouched, unless some header must not pass or one is added. */
+  #withOwnHeaders(response: Response): Response {
+    const dropped = responseHeadersToDrop(response.headers);
+    const added = this.#addedHeaders?.() ?? null;
+    if (dropped === null && added === null) return response;
+    const { status, statusText, webSocket } = response;
+    const headers = new Headers(response.headers);
+    for (const name of dropped ?? []) headers.delete(name);
+    for (const [name, value] of added ?? []) headers.append(name, value);
+    return webSocket === null
+      ? new Response(response.body, { status, statusText, headers, encodeBody: "manual" })
+      : new Response(null, { status, webSocket, headers });
   }
 
   /** Answers in the place of a backend that gave no answer worth passing on; none is blamed for a client that left. */
@@ -151,13 +174,4 @@ class Exchange implements Guarded {
     if (!this.#isOver) this.#channel.end();
     this.#isOver = true;
   }
-}
-
-function withoutDroppedHeaders(response: Response): Response {
-  const names = responseHeadersToDrop(response.headers);
-  if (names === null) return response;
-  const { status, statusText } = response;
-  const headers = new Headers(response.headers);
-  for (const name of names) headers.delete(name);
-  return new Response(response.body, { status, statusText, headers, encodeBody: "manual" });
 }

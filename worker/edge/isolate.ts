@@ -1,5 +1,5 @@
 import { DEFAULT_POOL, type PoolName } from "../../durable/model/names.ts";
-import type { Route } from "../../durable/model/route.ts";
+import { poolsOf, type Route } from "../../durable/model/route.ts";
 import { parseSettings, type Settings } from "../core/settings.ts";
 import type { Env } from "../env.ts";
 import { EdgeDirectory } from "./edge-directory.ts";
@@ -29,7 +29,7 @@ export class Isolate {
 
   /** Forgets pools that no route leads to any more, unless something is in flight there. */
   #keepPools(routes: readonly Route[]): void {
-    const used = new Set([DEFAULT_POOL, ...routes.map((route) => route.pool)]);
+    const used = new Set([DEFAULT_POOL, ...routes.flatMap(poolsOf)]);
     for (const [name, pool] of this.#pools) if (!used.has(name) && pool.isIdle) this.#pools.delete(name);
   }
 }

@@ -35,14 +35,19 @@ export class Rendezvous implements Picker {
     for (let index = 0; index < this.#candidates.length; index++) {
       const { id, weight } = this.#candidates[index] as Candidate;
       if (exclude.size > 0 && exclude.has(id)) continue;
-      const cost = -Math.log(draw(drawn, this.#names[index] as Hash64)) / weight;
-      if (cost < bestCost) {
+      const itsCost = cost(drawn, this.#names[index] as Hash64, weight);
+      if (itsCost < bestCost) {
         best = id;
-        bestCost = cost;
+        bestCost = itsCost;
       }
     }
     return best;
   }
+}
+
+/** What a name of a weight costs for a key; the cheapest of all names is where the key belongs. */
+export function cost(key: Hash64, name: Hash64, weight: number): number {
+  return -Math.log(draw(key, name)) / weight;
 }
 
 /** A number strictly between 0 and 1, of 53 bits, that a key and a name always draw again. */

@@ -1,0 +1,49 @@
+import type { BackendId } from "../../durable/model/names.ts";
+import type { SessionFate } from "../../durable/model/outcome.ts";
+import type { Affinity, PolicyName } from "../../durable/model/pool.ts";
+import type { EpochMs } from "../../durable/model/time.ts";
+import type { Credentials } from "./affinity.ts";
+import type { SubChannel } from "./sub-channel.ts";
+
+/** What a request brings to the choice of its backend. */
+export interface Choosing {
+  /** The route's word, else the pool's. */
+  readonly policy: PolicyName;
+  readonly affinity: Affinity;
+  readonly credentials: Credentials;
+  readonly nowMs: EpochMs;
+  /** A random number, 0 ≤ chance < 1. */
+  readonly chance: number;
+}
+
+/** The token that a client is to get with its answer. */
+export interface Grant {
+  /** 16 hexadecimal digits; null: a new session. */
+  readonly sessionId: string | null;
+  /** When the session came to its backend. */
+  readonly startedMs: EpochMs;
+}
+
+/** What the backend is told that takes over another's session. */
+export interface Inheritance {
+  readonly sessionId: string;
+  readonly previous: BackendId;
+}
+
+/** A backend, already counted as in flight there, and what becomes of the session. */
+export interface Chosen {
+  readonly kind: "backend";
+  readonly channel: SubChannel;
+  /** Of the session whose token the request carries; null when it carries none. */
+  readonly fate: SessionFate | null;
+  readonly grant: Grant | null;
+  readonly inheritance: Inheritance | null;
+  /** The connection came from elsewhere before. */
+  readonly hasMigrated: boolean;
+}
+
+/**
+ * Where a request goes. `no_backend`: none admits it. `session_refused`: its session's backend is lost, and the pool would
+ * rather refuse it than move it.
+ */
+export type Choice = Chosen | { readonly kind: "no_backend" | "session_refused" };
