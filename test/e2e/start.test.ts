@@ -155,19 +155,9 @@ describe("npm start", () => {
 
   it("prints commands that all do what they say when pasted", async () => {
     const commands = run.text.split("\n").filter((line) => /\bcurl /.test(line));
-    expect(commands).toHaveLength(10);
-    const [roundRobin, sticky, others, status, add, weigh, drain, undrain, remove, routes] = commands as [
-      string,
-      string,
-      string,
-      string,
-      string,
-      string,
-      string,
-      string,
-      string,
-      string,
-    ];
+    expect(commands).toHaveLength(11);
+    const [roundRobin, sticky, others, session, status, add, weigh, drain, undrain, remove, routes] =
+      commands as [string, string, string, string, string, string, string, string, string, string, string];
     const sorted = async (): Promise<string> => (await served(roundRobin)).toSorted().join(" ");
 
     expect(await sorted()).toBe("a a b b c c");
@@ -175,6 +165,7 @@ describe("npm start", () => {
     const placed = await served(others);
     expect(placed).toHaveLength(6);
     expect(await served(others)).toEqual(placed);
+    expect(new Set(await served(session)).size).toBe(1);
     expect(JSON.parse(await paste(status)).backends).toMatchObject([
       { id: "a", admits: "new" },
       { id: "b", admits: "new" },
@@ -202,7 +193,11 @@ describe("npm start", () => {
 
     await paste(remove);
     await expect.poll(sorted, SOON).not.toContain("spare");
-    expect(JSON.parse(await paste(routes)).routes).toMatchObject([{ id: "sticky" }, { id: "everything" }]);
+    expect(JSON.parse(await paste(routes)).routes).toMatchObject([
+      { id: "sticky" },
+      { id: "session" },
+      { id: "everything" },
+    ]);
   });
 
   it("says that the port is taken, in one line", async () => {
@@ -251,7 +246,10 @@ it("keeps pools, routes and backends with --persist", async () => {
   const second = await start("--port", "0", "--persist", persist);
   const { body } = await second.admin.do("GET", "/pools/default/backends");
   expect(body.backends).toMatchObject([{ id: "a" }, { id: "b", weight: 7 }, { id: "c" }, { id: "mine" }]);
-  expect((await second.admin.do("GET", "/routes")).body.routes).toMatchObject([{ id: "everything" }]);
+  expect((await second.admin.do("GET", "/routes")).body.routes).toMatchObject([
+    { id: "session" },
+    { id: "everything" },
+  ]);
   const answers = await served(`curl -sS '${second.url}/?[1-9]'`);
   expect(answers.toSorted().join("")).toBe("abbbbbbbc");
   expect(await stop(second, "SIGTERM")).toBe(0);
