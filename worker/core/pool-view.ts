@@ -12,7 +12,8 @@ import { createKeyedHash, type KeyedHash, toHex } from "./keyed-hash.ts";
 import { preparePicker } from "./policies/by-name.ts";
 import type { Candidate, Picker } from "./policies/policy.ts";
 import { type LossCause, Sessions } from "./sessions.ts";
-import { SubChannel } from "./sub-channel.ts";
+import type { SubChannel } from "./sub-channel.ts";
+import { SubChannels } from "./sub-channels.ts";
 import type { OpenedToken } from "./token/keyring.ts";
 
 const NOBODY: ReadonlySet<BackendId> = new Set();
@@ -50,15 +51,12 @@ export class PoolView {
   #snapshot: Snapshot;
   #hash: KeyedHash;
   #sessions: Sessions;
-  #channels: ReadonlyMap<BackendId, SubChannel> = new Map();
-  #byServerId: ReadonlyMap<number, SubChannel> = new Map();
+  readonly #channels = new SubChannels();
   #candidates: readonly Candidate[] = [];
   /** By the octet of a region: the candidates that are not in it. */
   #elsewhere = new Map<number, ReadonlySet<BackendId>>();
   readonly #pickers = new Map<PolicyName, Picker>();
   readonly #connections: ConnectionTable;
-  /** Sub-channels of removed backends that still have something in flight or to report. */
-  #leaving: readonly SubChannel[] = [];
   #hasTokens = false;
 
   constructor(snapshot: Snapshot, chance: number) {
@@ -98,10 +96,7 @@ export class PoolView {
     this.#snapshot = snapshot;
     this.#sessions = new Sessions(snapshot, this.#sessions);
     this.#hasTokens = usesTokens(snapshot.config.affinity);
-    this.#channels = this.#adoptChannels(snapshot);
-    this.#byServerId = new Map(
-      [...this.#channels.values()].map((channel) => [channel.backend.serverId, channel]),
-    );
+    this.#channels.adopt(snapshot.backends);
     this.#candidates = snapshot.backends.filter((backend) => backend.admits === "new");
     this.#elsewhere = new Map();
     this.#connections.resize(snapshot.config.connections);
@@ -118,8 +113,7 @@ export class PoolView {
 
   /** Every sub-channel that has something to report, those of removed backends included. */
   channels(): readonly SubChannel[] {
-    this.#leaving = this.#leaving.filter((channel) => !channel.isIdle);
-    return [...this.#channels.values(), ...this.#leaving];
+    return this.#channels.all();
   }
 
   /** Walks the affinity chain: the first step that the request can be bound by decides. */
@@ -144,8 +138,8 @@ export class PoolView {
   #continue(token: OpenedToken, choosing: Choosing): Choice {
     const { nowMs } = choosing;
     token.requests++;
-    const home = this.#byServerId.get(token.serverId);
-    if (home === undefined || home.backend.admits === "none") return this.#rescue(token, home, choosing);
+    const home = this.#channels.byServerId(token.serverId);
+    if (home === null || home.backend.admits === "none") return this.#rescue(token, home, choosing);
     const hasMigrated = hasMoved(token, choosing);
     const kept = { ...NOTHING_NEW, channel: home, fate: "kept", hasMigrated } as const;
     if (!this.#sessions.isPlacedAnew(token, nowMs)) {
@@ -160,14 +154,14 @@ export class PoolView {
   }
 
   /** Places a session whose backend is lost as the pool says. Requests with the same lost token land together. */
-  #rescue(token: OpenedToken, home: SubChannel | undefined, choosing: Choosing): Choice {
+  #rescue(token: OpenedToken, home: SubChannel | null, choosing: Choosing): Choice {
     const { sessionId } = token;
     const previous = home?.id ?? this.#sessions.removedBackend(token.serverId);
     const channel = this.#placeSession(token, choosing);
     // Not lost, but newer than this snapshot: whoever has a newer one can lead it there.
     if (previous === null)
       return channel === null ? NO_BACKEND : { ...NOTHING_NEW, channel, fate: "unknown" };
-    const cause: LossCause = home === undefined ? "removed" : "drained";
+    const cause: LossCause = home === null ? "removed" : "drained";
     const rule = this.#sessions.ruleFor(cause);
     if (rule === "refuse") return SESSION_REFUSED;
     if (channel === null) return NO_BACKEND;
@@ -181,7 +175,7 @@ export class PoolView {
     const picker = this.#picker("rendezvous", chance);
     const near = region === 0 ? null : picker.pick({ exclude: this.#outside(region), key, chance });
     const picked = near ?? picker.pick({ exclude: NOBODY, key, chance });
-    return picked === null ? null : (this.#channels.get(picked) ?? null);
+    return picked === null ? null : this.#channels.find(picked);
   }
 
   #outside(region: number): ReadonlySet<BackendId> {
@@ -199,8 +193,8 @@ export class PoolView {
     if (connection === null) return null;
     const { identity } = connection;
     const held = this.#connections.find(identity, nowMs);
-    const channel = held === null ? undefined : this.#channels.get(held.backend);
-    if (held !== null && channel !== undefined && channel.backend.admits !== "none") {
+    const channel = held === null ? null : this.#channels.find(held.backend);
+    if (held !== null && channel !== null && channel.backend.admits !== "none") {
       const hasMigrated = connection.isExact && held.from !== connection.from;
       if (hasMigrated) held.from = connection.from;
       return { channel, hasMigrated, by: connection };
@@ -232,8 +226,8 @@ export class PoolView {
     const connection = policy === "rendezvous" ? credentials.connection : null;
     const key = connection === null ? null : this.#hash(`connection ${connection.identity}`);
     const picked = this.#picker(policy, chance).pick({ exclude: NOBODY, key, chance });
-    const channel = picked === null ? undefined : this.#channels.get(picked);
-    return channel === undefined
+    const channel = picked === null ? null : this.#channels.find(picked);
+    return channel === null
       ? NO_BACKEND
       : this.#settle({ channel, hasMigrated: false, by: connection }, arrival, choosing);
   }
@@ -241,7 +235,7 @@ export class PoolView {
   /** The choice of a backend for a request without a readable token, which gets one if the chain asked for it. */
   #settle({ channel, hasMigrated, by }: Bound, arrival: Arrival | null, { nowMs }: Choosing): Chosen {
     const grant = arrival === null ? null : { sessionId: this.#sessionIdOf(by), startedMs: nowMs };
-    return { ...NOTHING_NEW, channel, hasMigrated, fate: arrival?.fate ?? null, grant };
+    return { kind: "backend", channel, fate: arrival?.fate ?? null, grant, inheritance: null, hasMigrated };
   }
 
   /** Parallel first requests that one connection leads to one backend begin the same session; any other is a new one. */
@@ -252,7 +246,7 @@ export class PoolView {
   #place(text: string, chance: number): SubChannel | null {
     const key = this.#hash(text);
     const picked = this.#picker("rendezvous", chance).pick({ exclude: NOBODY, key, chance });
-    return picked === null ? null : (this.#channels.get(picked) ?? null);
+    return picked === null ? null : this.#channels.find(picked);
   }
 
   #picker(policy: PolicyName, chance: number): Picker {
@@ -265,21 +259,6 @@ export class PoolView {
 
   #prepare(policy: PolicyName, previous: Picker | null, chance: number): Picker {
     return preparePicker(policy, { candidates: this.#candidates, previous, hash: this.#hash, chance });
-  }
-
-  #adoptChannels(snapshot: Snapshot): ReadonlyMap<BackendId, SubChannel> {
-    const held = new Map(
-      [...this.#leaving, ...this.#channels.values()].map((channel) => [channel.id, channel]),
-    );
-    const next = new Map(
-      snapshot.backends.map((backend) => {
-        const channel = held.get(backend.id) ?? new SubChannel(backend);
-        channel.backend = backend;
-        return [backend.id, channel];
-      }),
-    );
-    this.#leaving = [...held.values()].filter((channel) => !next.has(channel.id));
-    return next;
   }
 }
 

@@ -1,6 +1,5 @@
 import { after, type EpochMs, epochMs } from "../../durable/model/time.ts";
 import { clock } from "./leased.ts";
-import type { Passage } from "./passage.ts";
 
 /** How often a round of looks begins, milliseconds. */
 const ROUND_MS = 1_000;
@@ -14,9 +13,19 @@ const LOOK_MS = 500;
 /** A request that has not ended its attempt so long after the deadline never will, milliseconds. */
 const GRACE_MS = 5_000;
 
+/** A request that an attempt belongs to. */
+interface Living {
+  /** Aborted when its client leaves. */
+  readonly gone: AbortSignal;
+  /** Whether the client is known to have left. */
+  readonly isAbandoned: boolean;
+  /** Keeps it alive until `work` is done, its client there or not. */
+  waitUntil(work: Promise<unknown>): void;
+}
+
 /** An attempt under guard. One of `receive`, `fail` and `giveUp` is called, once, if its request lives to see it. */
 export interface Guarded {
-  readonly passage: Passage;
+  readonly passage: Living;
   /** The backend's response headers are here. */
   receive(response: Response): Response | Promise<Response>;
   /** There will be none. */
@@ -64,7 +73,7 @@ export class HeaderWatch {
     });
   }
 
-  #keepRounds(nowMs: EpochMs, passage: Passage): void {
+  #keepRounds(nowMs: EpochMs, passage: Living): void {
     if (nowMs - this.#roundBeganMs < ROUND_MS) return;
     this.#roundBeganMs = nowMs;
     passage.waitUntil(this.#goRound());
