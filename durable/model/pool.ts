@@ -100,11 +100,14 @@ interface Rotating {
 
 /**
  * Shortest rotation for which `MAX_LIVE_CONFIGS` suffice, milliseconds: beside the one in use and the one being spread,
- * there are those that were replaced, each until the last token made under it has expired everywhere.
+ * there are those that were replaced, each until the last token made under it has expired everywhere. The codepoint of one
+ * that is dropped then rests until nobody can still hold it.
  */
 function shortestRotationMs({ tokens, sync }: Rotating): number {
-  const readableMs = tokens.lifetimeMs + sync.maxStaleMs + 2 * sync.leaseMs;
-  return Math.ceil(readableMs / (MAX_LIVE_CONFIGS - 2));
+  const forgottenMs = sync.maxStaleMs + 2 * sync.leaseMs;
+  const readableMs = tokens.lifetimeMs + forgottenMs;
+  const places = MAX_LIVE_CONFIGS - 2;
+  return Math.ceil(Math.max(readableMs / places, (readableMs + forgottenMs) / (places + 1)));
 }
 
 function rotationFits(config: Rotating): boolean {
@@ -112,7 +115,7 @@ function rotationFits(config: Rotating): boolean {
   return rotateEveryMs === null || rotateEveryMs >= shortestRotationMs(config);
 }
 
-const ROTATION_RANGE = `must be long enough for ${MAX_LIVE_CONFIGS} live configurations: a quarter of tokens.lifetimeMs + sync.maxStaleMs + 2 × sync.leaseMs`;
+const ROTATION_RANGE = `must be long enough for ${MAX_LIVE_CONFIGS} live configurations: a quarter of tokens.lifetimeMs + sync.maxStaleMs + 2 × sync.leaseMs, and a fifth of that with the last two counted twice`;
 
 /** A pool's configuration, complete. */
 export const PoolConfigSchema = v.pipe(

@@ -6,11 +6,11 @@ import { earliest, type Moment, nextConfigDeadlineMs, spreadingConfig } from "./
 /** When the ring next has something to do by itself; null: never. `governsAtMs` as in `Moment`. */
 export function nextDeadlineMs(state: RingState, governsAtMs: Moment["governsAtMs"]): EpochMs | null {
   if (state.kind === "absent") return null;
-  const { configs, reserved } = state.tokens;
+  const { reserved } = state.tokens;
   return earliest([
     ...state.backends.map(openDrainUntilMs),
     ...reserved.map(({ untilMs }) => untilMs),
-    nextConfigDeadlineMs(configs, state.config.tokens.rotateEveryMs, governsAtMs),
+    nextConfigDeadlineMs(state.tokens, state.config.tokens.rotateEveryMs, governsAtMs),
   ]);
 }
 

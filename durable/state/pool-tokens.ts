@@ -7,6 +7,7 @@ import {
   advanceConfigs,
   beginRotation,
   firstConfig,
+  forgottenMs,
   type HeldConfig,
   latestExpiryMs,
   type Moment,
@@ -18,7 +19,12 @@ export function newTokens(
   { tokens }: Pick<PoolConfig, "tokens">,
   moment: Pick<Moment, "keys" | "nowMs">,
 ): HeldTokens {
-  return { configs: [firstConfig(tokens, moment)], reserved: [], issuedUntilMs: epochMs(0) };
+  return {
+    configs: [firstConfig(tokens, moment)],
+    reserved: [],
+    resting: { serverIds: [], codepoints: [] },
+    issuedUntilMs: epochMs(0),
+  };
 }
 
 /** What a command makes of a pool's tokens. */
@@ -36,7 +42,12 @@ export function nextTokens(state: LiveRing, change: TokenChange, moment: Moment)
   const configs = nextConfigs(state, change, moment);
   if (!configs.ok) return configs;
   const reserved = [...state.tokens.reserved, ...reserveRemoved(state, change, moment)];
-  return ok({ configs: configs.value, reserved, issuedUntilMs: issuedUntilMs(state, change, moment) });
+  return ok({
+    ...state.tokens,
+    configs: configs.value,
+    reserved,
+    issuedUntilMs: issuedUntilMs(state, change, moment),
+  });
 }
 
 function nextConfigs(
@@ -45,7 +56,7 @@ function nextConfigs(
   moment: Moment,
 ): Result<readonly HeldConfig[]> {
   return isRotation || needsRotation(tokens.configs, config.tokens)
-    ? beginRotation(tokens.configs, config.tokens, version + 1, moment)
+    ? beginRotation(tokens, config.tokens, version + 1, moment)
     : ok(tokens.configs);
 }
 
@@ -72,10 +83,31 @@ function issuedUntilMs(state: LiveRing, { config }: TokenChange, moment: Moment)
 export function advanceTokens(state: LiveRing, moment: Moment): HeldTokens {
   const { configs, reserved } = state.tokens;
   const untilMs = readableUntilMs(state, moment);
-  const next = advanceConfigs(configs, state.config.tokens, state.version + 1, untilMs, moment);
+  const next = advanceConfigs(state.tokens, state.config.tokens, state.version + 1, untilMs, moment);
   const kept = reserved.filter((each) => each.untilMs > moment.nowMs);
   if (next === configs && kept.length === reserved.length) return state.tokens;
-  return { ...state.tokens, configs: next, reserved: kept };
+  const resting = nextResting(state, next, kept, moment);
+  return { ...state.tokens, configs: next, reserved: kept, resting };
+}
+
+/** What rests once these configurations and reservations are all that is held. */
+function nextResting(
+  { tokens, config }: LiveRing,
+  configs: readonly HeldConfig[],
+  reserved: readonly ReservedServerId[],
+  moment: Moment,
+): HeldTokens["resting"] {
+  const untilMs = forgottenMs(config, moment);
+  const held = new Set(configs.map(({ id }) => id));
+  const dropped = tokens.configs.filter(({ id }) => !held.has(id)).map(({ id }) => ({ id, untilMs }));
+  const freed = tokens.reserved
+    .filter((each) => !reserved.includes(each))
+    .map(({ serverId }) => ({ serverId, untilMs }));
+  const { codepoints, serverIds } = tokens.resting;
+  return {
+    codepoints: [...codepoints.filter((each) => each.untilMs > moment.nowMs), ...dropped],
+    serverIds: [...serverIds.filter((each) => each.untilMs > moment.nowMs), ...freed],
+  };
 }
 
 /** Latest expiry of any token that was made for this pool, or may yet be by what is published. */

@@ -12,7 +12,7 @@ import { merge } from "./merge.ts";
 import { newTokens, nextTokens } from "./pool-tokens.ts";
 import { checkPrecondition } from "./precondition.ts";
 import { type HeldBackend, type LiveRing, type RingState, toDocument } from "./ring-state.ts";
-import { giveServerIds } from "./server-ids.ts";
+import { giveServerIds, type TakenServerIds } from "./server-ids.ts";
 import { type Moment, smallestSpace, spreadingConfig } from "./token-configs.ts";
 
 /** What a command needs besides the state: the moment, and the names a new pool gets. */
@@ -94,6 +94,8 @@ function targetExists(state: RingState, command: PoolCommand): boolean {
   return command.kind !== "put-backend" || state.backends.some((backend) => backend.id === command.id);
 }
 
+const NONE_TAKEN: TakenServerIds = { reserved: [], resting: [] };
+
 function putPool(
   state: RingState,
   document: PoolDocument,
@@ -109,7 +111,7 @@ function putPool(
     return ok({ state: replaced, applied: { ...applied, created: false } });
   }
   const tokens = newTokens(config, context);
-  const named = giveServerIds(next, tokens.reserved, smallestSpace(tokens.configs));
+  const named = giveServerIds(next, NONE_TAKEN, smallestSpace(tokens.configs), context.nowMs);
   if (!named.ok) return named;
   const born: LiveRing = {
     kind: "live",
@@ -261,8 +263,9 @@ function conclude(
   const { config } = body;
   const tokens = nextTokens(state, body, moment);
   if (!tokens.ok) return tokens;
-  const { configs, reserved } = tokens.value;
-  const backends = giveServerIds(body.backends, reserved, smallestSpace(configs));
+  const { configs, reserved, resting } = tokens.value;
+  const taken = { reserved, resting: resting.serverIds };
+  const backends = giveServerIds(body.backends, taken, smallestSpace(configs), moment.nowMs);
   if (!backends.ok) return backends;
   const version = state.version + 1;
   const next: LiveRing = { ...state, config, tokens: tokens.value, backends: backends.value, version };

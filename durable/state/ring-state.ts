@@ -2,8 +2,8 @@ import type { Backend } from "../model/backend.ts";
 import type { PoolName } from "../model/names.ts";
 import type { PoolConfig, PoolDocument } from "../model/pool.ts";
 import type { EpochMs } from "../model/time.ts";
-import type { ReservedServerId } from "./server-ids.ts";
-import type { HeldConfig } from "./token-configs.ts";
+import type { ReservedServerId, RestingServerId } from "./server-ids.ts";
+import type { HeldConfig, RestingCodepoint } from "./token-configs.ts";
 
 /** A backend and whether its drain deadline has passed, which the alarm records so that state alone tells what it admits. */
 export interface HeldBackend extends Backend {
@@ -17,6 +17,11 @@ export interface HeldTokens {
   /** By age, the newest last. */
   readonly configs: readonly HeldConfig[];
   readonly reserved: readonly ReservedServerId[];
+  /** Given up, and not to be given out before every isolate that may still know what they meant has forgotten it. */
+  readonly resting: {
+    readonly serverIds: readonly RestingServerId[];
+    readonly codepoints: readonly RestingCodepoint[];
+  };
   /** Latest expiry of tokens made under settings that no longer hold, so that a shorter lifetime cuts none short. */
   readonly issuedUntilMs: EpochMs;
 }

@@ -29,6 +29,12 @@ export interface HeldConfig extends TokenConfig {
 /** Fresh keys of a configuration, 32 hexadecimal digits each. */
 export type TokenKeys = Pick<TokenConfig, "key" | "macKey">;
 
+/** The codepoint of a configuration that was dropped, but that an isolate may still hold. */
+export interface RestingCodepoint {
+  readonly id: number;
+  readonly untilMs: EpochMs;
+}
+
 /** What a transition needs besides the state: time, who may still use what, and chance. */
 export interface Moment {
   readonly nowMs: EpochMs;
@@ -79,16 +85,32 @@ export function smallestSpace(configs: readonly HeldConfig[]): number {
  * while as many are readable as may be.
  */
 export function beginRotation(
-  configs: readonly HeldConfig[],
+  { configs, resting }: Held,
   layout: Layout,
   version: number,
   moment: Moment,
 ): Result<readonly HeldConfig[]> {
-  const blocked = findBlock(configs, moment);
+  const id = freeCodepoint(configs, resting.codepoints, moment.nowMs);
+  const blocked = findBlock(configs, moment) ?? (id === null ? allTaken(resting.codepoints) : null);
   if (blocked !== null) return refuse(blocked);
   const phase = { kind: "spreading", sinceVersion: version } as const;
-  const added = createConfig(nextId(configs), layout, moment.keys, phase, moment.nowMs);
+  const added = createConfig(id ?? 0, layout, moment.keys, phase, moment.nowMs);
   return ok([...configs, added]);
+}
+
+/** What takes up codepoints. */
+export interface Held {
+  readonly configs: readonly HeldConfig[];
+  readonly resting: { readonly codepoints: readonly RestingCodepoint[] };
+}
+
+function allTaken(resting: readonly RestingCodepoint[]): Refusal {
+  const untilMs = codepointFreeMs(resting);
+  return conflict(`all ${CODEPOINTS} codepoints are taken${untilMs === null ? "" : ` until ${untilMs}`}`);
+}
+
+function codepointFreeMs(resting: readonly RestingCodepoint[]): EpochMs | null {
+  return earliest(resting.map(({ untilMs }) => untilMs));
 }
 
 function findBlock(configs: readonly HeldConfig[], { governsAtMs, nowMs }: Moment): Refusal | null {
@@ -108,14 +130,17 @@ function conflict(why: string): Refusal {
   return { kind: "conflict", detail: `keys cannot be rotated now: ${why}` };
 }
 
-/** Going round, a codepoint is used again as late as can be. */
-function nextId(configs: readonly HeldConfig[]): number {
+/** Going round, a codepoint is used again as late as can be. Null: all are taken. */
+function freeCodepoint(
+  configs: readonly HeldConfig[],
+  resting: readonly RestingCodepoint[],
+  nowMs: EpochMs,
+): number | null {
   const newest = writingConfig(configs).id;
-  const live = new Set(configs.map(({ id }) => id));
-  const offsets = Array.from({ length: CODEPOINTS }, (_, index) => (newest + 1 + index) % CODEPOINTS);
-  const free = offsets.find((id) => !live.has(id));
-  if (free === undefined) throw new Error(`all ${CODEPOINTS} codepoints are in use`);
-  return free;
+  const taken = new Set(configs.map(({ id }) => id));
+  for (const { id, untilMs } of resting) if (untilMs > nowMs) taken.add(id);
+  const inTurn = Array.from({ length: CODEPOINTS }, (_, index) => (newest + 1 + index) % CODEPOINTS);
+  return inTurn.find((id) => !taken.has(id)) ?? null;
 }
 
 function createConfig(
@@ -133,22 +158,32 @@ function createConfig(
  * ended, and past that for `maxStaleMs` when it cannot reach the ring.
  */
 export function latestExpiryMs(
-  { tokens, sync }: Pick<PoolConfig, "tokens" | "sync">,
+  config: Pick<PoolConfig, "tokens" | "sync">,
+  moment: Pick<Moment, "nowMs" | "longestLeaseMs">,
+): EpochMs {
+  return after(forgottenMs(config, moment), config.tokens.lifetimeMs);
+}
+
+/** When no isolate routes any more by what is published at this moment, if that changes now. */
+export function forgottenMs(
+  { sync }: Pick<PoolConfig, "sync">,
   { nowMs, longestLeaseMs }: Pick<Moment, "nowMs" | "longestLeaseMs">,
 ): EpochMs {
-  return after(leaseEndMs(nowMs, longestLeaseMs + sync.maxStaleMs), tokens.lifetimeMs);
+  return leaseEndMs(nowMs, longestLeaseMs + sync.maxStaleMs);
 }
 
 /** When there is something to do about configurations; null: never. */
 export function nextConfigDeadlineMs(
-  configs: readonly HeldConfig[],
+  { configs, resting }: Held,
   rotateEveryMs: number | null,
   governsAtMs: Moment["governsAtMs"],
 ): EpochMs | null {
   const { phase } = spreadingConfig(configs) ?? writingConfig(configs);
   const times = [
     firstRetirementMs(configs),
-    phase.kind === "spreading" ? governsAtMs(phase.sinceVersion) : rotationDueMs(configs, rotateEveryMs),
+    phase.kind === "spreading"
+      ? governsAtMs(phase.sinceVersion)
+      : rotationDueMs({ configs, resting }, rotateEveryMs),
   ];
   return earliest(times);
 }
@@ -161,10 +196,13 @@ export function earliest(times: readonly (EpochMs | null)[]): EpochMs | null {
   );
 }
 
-/** When the schedule asks for new keys; null: never, or not before a configuration retires. */
-function rotationDueMs(configs: readonly HeldConfig[], rotateEveryMs: number | null): EpochMs | null {
+/** When the schedule asks for new keys and a codepoint is free; null: never, or not before a configuration retires. */
+function rotationDueMs({ configs, resting }: Held, rotateEveryMs: number | null): EpochMs | null {
   if (rotateEveryMs === null || configs.length >= MAX_LIVE_CONFIGS) return null;
-  return after(writingConfig(configs).createdMs, rotateEveryMs);
+  const dueMs = after(writingConfig(configs).createdMs, rotateEveryMs);
+  const freeMs =
+    freeCodepoint(configs, resting.codepoints, dueMs) === null ? codepointFreeMs(resting.codepoints) : null;
+  return freeMs === null ? dueMs : later(dueMs, freeMs);
 }
 
 function firstRetirementMs(configs: readonly HeldConfig[]): EpochMs | null {
@@ -177,7 +215,7 @@ function firstRetirementMs(configs: readonly HeldConfig[]): EpochMs | null {
  * the list itself when nothing was due.
  */
 export function advanceConfigs(
-  configs: readonly HeldConfig[],
+  { configs, resting }: Held,
   tokens: Tokens,
   version: number,
   readableUntilMs: EpochMs,
@@ -185,9 +223,10 @@ export function advanceConfigs(
 ): readonly HeldConfig[] {
   const promoted = promote(dropRetired(configs, moment.nowMs), readableUntilMs, moment);
   if (spreadingConfig(promoted) !== null) return promoted;
-  const dueMs = rotationDueMs(promoted, tokens.rotateEveryMs);
+  const next = { configs: promoted, resting };
+  const dueMs = rotationDueMs(next, tokens.rotateEveryMs);
   if (dueMs === null || dueMs > moment.nowMs) return promoted;
-  const rotated = beginRotation(promoted, tokens, version, moment);
+  const rotated = beginRotation(next, tokens, version, moment);
   return rotated.ok ? rotated.value : promoted;
 }
 

@@ -191,7 +191,7 @@ it.each([
 });
 
 const ROTATION_RANGE =
-  "must be long enough for 6 live configurations: a quarter of tokens.lifetimeMs + sync.maxStaleMs + 2 × sync.leaseMs";
+  "must be long enough for 6 live configurations: a quarter of tokens.lifetimeMs + sync.maxStaleMs + 2 × sync.leaseMs, and a fifth of that with the last two counted twice";
 
 it.each([
   [

@@ -18,6 +18,9 @@ const LEASE_MS = 32_000;
 /** How long a removed backend's server id is reserved: lease, time without the ring, and lifetime of a token. */
 const RESERVED_MS = leaseEndMs(NOON, LEASE_MS + 3_600_000) - NOON + DAY_MS;
 
+/** How long it then rests: until nobody holds a snapshot any more in which it is a removed backend's. */
+const RESTING_MS = RESERVED_MS - DAY_MS;
+
 function at(afterMs: number): Moment {
   return moment(after(NOON, afterMs), { longestLeaseMs: LEASE_MS });
 }
@@ -106,7 +109,9 @@ it("frees a reserved server id in a version of its own, when the last token that
   expect(passDeadlines(removed, at(RESERVED_MS - 1))).toBe(removed);
   const freed = passDeadlines(removed, at(RESERVED_MS));
   expect(freed).toMatchObject({ version: removed.version + 1, tokens: { reserved: [] } });
-  expect(ids(done(freed, [put("c")], at(RESERVED_MS)))).toEqual({ b: 1, c: 0 });
+  const rested = at(RESERVED_MS + RESTING_MS);
+  expect(ids(done(freed, [put("c")], at(RESERVED_MS + RESTING_MS - 1)))).toEqual({ b: 1, c: 2 });
+  expect(ids(done(freed, [put("c")], rested))).toEqual({ b: 1, c: 0 });
 });
 
 it("keeps it reserved for tokens of a lifetime that was shortened before, or in the same change", () => {
@@ -140,7 +145,9 @@ it("counts reserved server ids as taken, and says when the first is free", () =>
     },
   });
   const freed = passDeadlines(full, at(RESERVED_MS));
-  expect(ids(done(freed, [put("one-more")], at(RESERVED_MS)))["one-more"]).toBe(7);
+  const rested = at(RESERVED_MS + RESTING_MS);
+  expect(apply(freed, put("one-more"), at(RESERVED_MS + RESTING_MS - 1))).toMatchObject({ ok: false });
+  expect(ids(done(freed, [put("one-more")], rested))["one-more"]).toBe(7);
 });
 
 it("refuses a whole new pool of more backends than its server ids can name, and a regional one that has an octet less", () => {

@@ -80,7 +80,12 @@ export function pool(
     version: 7,
     secret: "000102030405060708090a0b0c0d0e0f",
     config: { ...DEFAULT_POOL_CONFIG, ...config },
-    tokens: { configs: [WRITING], reserved: [], issuedUntilMs: epochMs(0) },
+    tokens: {
+      configs: [WRITING],
+      reserved: [],
+      resting: { serverIds: [], codepoints: [] },
+      issuedUntilMs: epochMs(0),
+    },
     backends: Object.entries(backends).map(([id, told], index) => heldBackend(id, told, index)),
   };
 }

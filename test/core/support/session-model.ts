@@ -72,8 +72,8 @@ export class SessionModel implements Witness {
   readonly #promises = new Map<string, Promised>();
   /** Where lost sessions went, by version and token. */
   readonly #landed = new Map<string, string>();
-  /** Where connections that brought no good token went last, by isolate and connection. */
-  readonly #connections = new Map<string, string>();
+  /** Isolate, connection and backend of every request that brought no good token: what an isolate may remember. */
+  readonly #connections = new Set<string>();
 
   accepted(command: PoolCommand, nowMs: EpochMs): void {
     switch (command.kind) {
@@ -147,13 +147,13 @@ export class SessionModel implements Witness {
     if (choice.kind !== "backend") return this.#checkNobody(visit, at);
     const { id } = choice.channel;
     const isNew = at.places.get(id)?.admits === "new";
-    const name = `${visit.isolate} ${visit.connection}`;
+    const name = `${visit.isolate} ${visit.connection} ${id}`;
     const isRemembered =
       visit.connection !== null &&
-      this.#connections.get(name) === id &&
+      this.#connections.has(name) &&
       at.config.affinity.some(({ by }) => by === "connection");
     if (!isNew && !isRemembered) this.#break(visit, `begins a session on ${id}, which takes no new ones`);
-    if (visit.connection !== null) this.#connections.set(name, id);
+    this.#connections.add(name);
     if (given === null && choice.fate !== "unknown") this.#break(visit, "got no token");
     const isOver = choice.fate === "expired" || choice.fate === "unknown" || choice.fate === "invalid";
     if (token === null ? choice.fate !== null : !isOver)
@@ -165,7 +165,7 @@ export class SessionModel implements Witness {
     if (visit.choice.kind !== "backend") return this.#checkNobody(visit, at);
     const { fate, channel } = visit.choice;
     if (fate !== "unknown") this.#break(visit, `cannot be read yet, and counts as ${fate}`);
-    if (visit.connection !== null) this.#connections.set(`${visit.isolate} ${visit.connection}`, channel.id);
+    this.#connections.add(`${visit.isolate} ${visit.connection} ${channel.id}`);
     this.#checkLeftAlone(visit);
   }
 
