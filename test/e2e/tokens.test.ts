@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, inject, it, onTestFinished } from "vitest";
+import { decode } from "../core/support/quic-lb-decoder.ts";
 import { Cluster, connections } from "../support/cluster.ts";
 import { arrived, CookieClient, setCookies } from "../support/session.ts";
 
@@ -269,4 +270,13 @@ it("names connections by what one's own front says, and by nothing that others s
   };
   expect((await led(`${secret}:`)).size).toBe(3);
   expect((await led("a guess at the secret:")).size).toBe(1);
+});
+
+it("exports what a QUIC server needs to make the same ids: a decoder of its own reads our tokens with it", async () => {
+  const cluster = await start(1);
+  const exported = await cluster.admin.do("POST", "/pools/default/tokens/quic-lb-export");
+  for (const [client, backend] of await begin(cluster, 12)) {
+    const token = Buffer.from(client.cookies.get(COOKIE) ?? "", "base64url");
+    expect(decode(exported.body, token)).toBe(new URL(cluster.backend(backend ?? "").url).host);
+  }
 });
