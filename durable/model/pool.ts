@@ -76,6 +76,12 @@ const poolEntries = {
   policy: v.optional(PolicySchema, "round_robin"),
   /** Default `[]`: round robin per request. */
   affinity: v.optional(AffinitySchema, []),
+  /**
+   * Bound requests are charged to their backend's turns in the round robin, so that free traffic makes up for them: at
+   * most so many rounds in advance, 0…1000. Default 16. 0: not at all; 1 is nginx's rule. High values let free traffic
+   * pass a backend by for long after its bound traffic has ended.
+   */
+  stickyDebtRounds: v.optional(integer(0, 1_000), 16),
   /** The isolate's connection table; used where the affinity chain names `connection`. */
   connections: v.optional(record(connectionsEntries), {}),
   tokens: v.optional(TokensSchema, {}),

@@ -7,6 +7,7 @@ import { ID_RANGE, refusal } from "./support/refusal.ts";
 const DEFAULTS = {
   policy: "round_robin",
   affinity: [],
+  stickyDebtRounds: 16,
   connections: { maxEntries: 50_000, idleMs: 900_000 },
   tokens: {
     generator: "encrypted",
@@ -55,6 +56,7 @@ it.each([
   ["policy", "least_request", 'must be one of "round_robin", "rendezvous"'],
   ["headerTimeoutMs", 9, "must be an integer 10…600000"],
   ["headerTimeoutMs", 600_001, "must be an integer 10…600000"],
+  ["stickyDebtRounds", 1_001, "must be an integer 0…1000"],
   ["drainMs", -1, "must be an integer 0…604800000"],
   ["drainMs", 604_800_001, "must be an integer 0…604800000"],
 ])("refuses %s of %j", (field, value, range) => {
@@ -265,7 +267,11 @@ function errorsOf(input: unknown): readonly unknown[] {
 }
 
 it.each([
-  ["", {}, "policy, affinity, connections, tokens, sessions, headerTimeoutMs, drainMs, sync, backends"],
+  [
+    "",
+    {},
+    "policy, affinity, stickyDebtRounds, connections, tokens, sessions, headerTimeoutMs, drainMs, sync, backends",
+  ],
   ["sync.", { sync: {} }, "refreshMs, leaseMs, waitMs, maxStaleMs, maxPerSecond"],
   ["connections.", { connections: {} }, "maxEntries, idleMs"],
   [

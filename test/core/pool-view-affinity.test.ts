@@ -79,3 +79,13 @@ it("moves by values only those of a backend that is gone", () => {
   view.adopt(snapshot(Object.fromEntries(TEN.backends.slice(1).map(({ id }) => [id, 1]))), 0);
   expect(places().map((to, index) => (before[index] === "b0" ? "b0" : to))).toEqual(before);
 });
+
+it("takes bound requests for turns of the round robin, so that free ones make up for them", () => {
+  const view = new PoolView(snapshot({ a: 1, b: 1, c: 1 }), 0);
+  const bound = visit({ affinity: [{ by: "connection" }], connection: connection("tls 1") });
+  const home = placeOf(view, bound);
+  for (let request = 0; request < 9; request++) placeOf(view, bound);
+  const free = Array.from({ length: 20 }, () => placeOf(view, visit()));
+  expect(free).not.toContain(home);
+  expect(Array.from({ length: 3 }, () => placeOf(view, visit())).toSorted()).toEqual(["a", "b", "c"]);
+});

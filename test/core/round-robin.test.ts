@@ -221,3 +221,92 @@ it("gives exact cycles again within ten cycles after a change", () => {
     { numRuns: 500 },
   );
 });
+
+/** Bound requests by these weights and free ones, in a fixed irregular order; how often each backend served either. */
+function mixed(weights: Weights, bound: Weights, boundShare: number, requests: number): Weights {
+  const picker = prepare(weights);
+  const served: Record<string, number> = {};
+  for (let index = 0; index < requests; index++) {
+    const [which, who] = [(index * GOLDEN) % 1, (index * SILVER) % 1];
+    const free = which < boundShare ? null : picker.pick({ exclude: NOTHING, key: null, chance: 0 });
+    const id = free ?? at(bound, who);
+    if (free === null) for (const { id: named } of candidates({ [id]: 1 })) picker.charge(named, 16);
+    served[id] = (served[id] ?? 0) + 1;
+  }
+  return served;
+}
+
+/** Multiples of these, less their whole parts, fill 0…1 evenly and independently of each other. */
+const GOLDEN = 0.618_033_988_749_895;
+const SILVER = 0.414_213_562_373_095;
+
+/** Where a number of 0…1 falls among weights. */
+function at(weights: Weights, point: number): string {
+  let rest = point * sum(weights);
+  for (const [id, weight] of Object.entries(weights)) {
+    if (rest < weight) return id;
+    rest -= weight;
+  }
+  throw new Error(`${point} is beyond ${JSON.stringify(weights)}`);
+}
+
+it.each([
+  [{ a: 5, b: 3, c: 2 }, { a: 1, b: 0, c: 0 }, 0.4],
+  [{ a: 5, b: 3, c: 2 }, { a: 4, b: 4, c: 2 }, 0.5],
+  [{ a: 1, b: 1, c: 1, d: 1 }, { a: 1, b: 1, c: 0, d: 0 }, 0.5],
+  [{ a: 100, b: 1 }, { a: 9, b: 0 }, 0.9],
+] as const)(
+  "makes up for bound traffic: of %j all get their shares within 0.5 %%, with %j bound to them as %d of all",
+  (weights, bound, boundShare) => {
+    const requests = 100_000;
+    const served = mixed(weights, bound, boundShare, requests);
+    for (const [id, weight] of Object.entries(weights)) {
+      expect(Math.abs((served[id] ?? 0) / requests - weight / sum(weights))).toBeLessThan(0.005);
+    }
+  },
+);
+
+it.each([1, 16])(
+  "passes a backend by for %d rounds at most once its bound traffic has ended",
+  (maxRounds) => {
+    const weights = { a: 1, b: 1, c: 2 };
+    const picker = prepare(weights);
+    const [a] = candidates({ a: 1 });
+    if (a === undefined) throw new Error("a is a candidate");
+    for (let request = 0; request < 1_000; request++) picker.charge(a.id, maxRounds);
+    const picks = take(picker, 1_000);
+    expect(picks.indexOf("a")).toBeLessThanOrEqual((maxRounds + 1) * sum(weights));
+    expect(picks.indexOf("a")).toBeGreaterThan((maxRounds - 1) * sum(weights));
+  },
+);
+
+it("charges nobody for a backend that takes no turns", () => {
+  const weights = { a: 5, b: 1, c: 1 };
+  const picker = prepare(weights);
+  const [gone] = candidates({ gone: 1 });
+  if (gone === undefined) throw new Error("it has an id");
+  for (let request = 0; request < 20; request++) {
+    picker.charge(gone.id, 16);
+    expect(picker.pick({ exclude: NOTHING, key: null, chance: 0 })).toBe(
+      take(prepare(weights), request + 1).at(-1),
+    );
+  }
+});
+
+it("owes nobody anything in sum, whatever is charged", () => {
+  fc.assert(
+    fc.property(WEIGHTS, fc.array(fc.nat({ max: 9 }), { maxLength: 200 }), (weights, steps) => {
+      const picker = prepare(weights);
+      const among = candidates(weights);
+      for (const step of steps) {
+        const bound = among[step];
+        if (bound === undefined) take(picker, 1);
+        else picker.charge(bound.id, 3);
+      }
+      const turns = [...picker.turns().values()];
+      expect(Math.abs(turns.reduce((total, turn) => total + turn, 0))).toBeLessThan(1e-6);
+      for (const [index, turn] of turns.entries())
+        expect(turn).toBeGreaterThanOrEqual(-4 * sum(weights) - (among[index]?.weight ?? 0));
+    }),
+  );
+});

@@ -11,6 +11,7 @@ import type { Connection } from "./identify.ts";
 import { createKeyedHash, type KeyedHash, toHex } from "./keyed-hash.ts";
 import { preparePicker } from "./policies/by-name.ts";
 import type { Candidate, Picker } from "./policies/policy.ts";
+import { RoundRobin } from "./policies/round-robin.ts";
 import { type LossCause, Sessions } from "./sessions.ts";
 import type { SubChannel } from "./sub-channel.ts";
 import { SubChannels } from "./sub-channels.ts";
@@ -123,15 +124,26 @@ export class PoolView {
     for (const step of affinity) {
       if (step.by === "token") {
         const carried = this.#sessions.read(credentials.headers, nowMs);
-        if (carried?.kind === "opened") return this.#continue(carried.token, choosing);
-        if (carried?.kind === "unknown") return this.#serveUnknown(carried.text, choosing);
+        if (carried?.kind === "opened")
+          return this.#charge(this.#continue(carried.token, choosing), choosing);
+        if (carried?.kind === "unknown")
+          return this.#charge(this.#serveUnknown(carried.text, choosing), choosing);
         arrival = { fate: carried?.kind ?? null };
         continue;
       }
       const bound = step.by === "connection" ? this.#byConnection(choosing) : this.#byValue(step, choosing);
-      if (bound !== null) return this.#settle(bound, arrival, choosing);
+      if (bound !== null) return this.#charge(this.#settle(bound, arrival, choosing), choosing);
     }
     return this.#free(choosing, arrival);
+  }
+
+  /** Charges bound traffic to the rotation that free traffic of the same policy takes its turns in. */
+  #charge(choice: Choice, { policy, chance }: Choosing): Choice {
+    if (choice.kind !== "backend" || policy !== "round_robin") return choice;
+    const picker = this.#picker(policy, chance);
+    if (picker instanceof RoundRobin)
+      picker.charge(choice.channel.id, this.#snapshot.config.stickyDebtRounds);
+    return choice;
   }
 
   /** Goes on with a session where it is, if its backend takes it and it may stay. */

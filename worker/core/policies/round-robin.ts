@@ -12,15 +12,19 @@ const MAX_PHASE_STEPS = 1_000_000;
  * When the candidates change, those that stay keep what they are owed, which is their turn over the sum of weights, and
  * newcomers are owed nothing; the turns are then shifted to sum to zero again, on which the exactness rests. A new isolate
  * begins at a random place of the rotation.
+ *
+ * Traffic that is bound to a backend is charged to it as a turn of its own, so free traffic makes up for it.
  */
 export class RoundRobin implements Picker {
   readonly #candidates: readonly Candidate[];
+  readonly #indexes: ReadonlyMap<BackendId, number>;
   readonly #weights: Float64Array;
   readonly #turns: Float64Array;
   readonly #sum: number;
 
   private constructor(candidates: readonly Candidate[], turns: Float64Array) {
     this.#candidates = candidates;
+    this.#indexes = new Map(candidates.map(({ id }, index) => [id, index]));
     this.#weights = Float64Array.from(candidates, (candidate) => candidate.weight);
     this.#turns = turns;
     this.#sum = this.#weights.reduce((sum, weight) => sum + weight, 0);
@@ -53,6 +57,23 @@ export class RoundRobin implements Picker {
     if (best === -1) return null;
     turns[best] = bestTurn - this.#sum;
     return this.#candidates[best]?.id ?? null;
+  }
+
+  /**
+   * Charges a backend for a request that was bound to it, as if it had been its turn. A backend that owes `maxRounds`
+   * rounds of turns already is not charged any more, so that free traffic never passes it by for longer than that; one
+   * round is what nginx's sticky upstreams allow. One that is no candidate has no turns to lose.
+   */
+  charge(id: BackendId, maxRounds: number): void {
+    const charged = this.#indexes.get(id);
+    if (charged === undefined) return;
+    const turns = this.#turns;
+    const weights = this.#weights;
+    if ((turns[charged] as number) <= (weights[charged] as number) - maxRounds * this.#sum) return;
+    for (let index = 0; index < turns.length; index++) {
+      turns[index] = (turns[index] as number) + (weights[index] as number);
+    }
+    turns[charged] = (turns[charged] as number) - this.#sum;
   }
 
   /** The backend nearest to its turn among those not excluded; nobody's turn moves. */
