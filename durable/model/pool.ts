@@ -99,6 +99,11 @@ const poolEntries = {
   ),
 };
 
+interface Carrying {
+  readonly affinity: Affinity;
+  readonly tokens: Tokens;
+}
+
 interface Rotating {
   readonly tokens: Tokens;
   readonly sync: { readonly leaseMs: number; readonly maxStaleMs: number };
@@ -121,6 +126,13 @@ function rotationFits(config: Rotating): boolean {
   return rotateEveryMs === null || rotateEveryMs >= shortestRotationMs(config);
 }
 
+/** Tokens that are asked for can travel. */
+function canCarryTokens({ affinity, tokens }: Carrying): boolean {
+  return tokens.cookie !== null || tokens.header !== null || !affinity.some(({ by }) => by === "token");
+}
+
+const CARRIER_RANGE = "must not hold the step token while tokens.cookie and tokens.header are both null";
+
 const ROTATION_RANGE = `must be long enough for ${MAX_LIVE_CONFIGS} live configurations: a quarter of tokens.lifetimeMs + sync.maxStaleMs + 2 × sync.leaseMs, and a fifth of that with the last two counted twice`;
 
 /** A pool's configuration, complete. */
@@ -129,6 +141,10 @@ export const PoolConfigSchema = v.pipe(
   v.forward(
     v.check((config) => rotationFits(config), ROTATION_RANGE),
     ["tokens", "rotateEveryMs"],
+  ),
+  v.forward(
+    v.check((config) => canCarryTokens(config), CARRIER_RANGE),
+    ["affinity"],
   ),
 );
 export type PoolConfig = v.InferOutput<typeof PoolConfigSchema>;
@@ -142,6 +158,10 @@ export const PoolDocumentSchema = v.pipe(
   v.forward(
     v.check((config) => rotationFits(config), ROTATION_RANGE),
     ["tokens", "rotateEveryMs"],
+  ),
+  v.forward(
+    v.check((config) => canCarryTokens(config), CARRIER_RANGE),
+    ["affinity"],
   ),
   v.rawCheck(({ dataset, addIssue }) => {
     if (!dataset.typed) return;

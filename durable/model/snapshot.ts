@@ -1,6 +1,7 @@
 import type { BackendId, PoolName } from "./names.ts";
 import type { PoolConfig } from "./pool.ts";
 import type { Route } from "./route.ts";
+import type { EpochMs } from "./time.ts";
 import type { GeneratorName } from "./token.ts";
 
 /**
@@ -19,6 +20,8 @@ export interface SnapshotBackend {
   readonly admits: Admits;
   /** What tokens call it: unique in its pool, and not given to another while a token that names it may be alive. */
   readonly serverId: number;
+  /** When it came to the pool, by the ring's clock. */
+  readonly addedMs: EpochMs;
   /** Its label `region`; null when it has none. */
   readonly region: string | null;
 }

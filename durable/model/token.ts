@@ -28,7 +28,18 @@ export const CookieNameSchema = TokenNameSchema;
 export const HeaderNameSchema = v.pipe(TokenNameSchema, v.toLowerCase());
 
 const PATH_RANGE = "must be a path beginning with / of at most 1024 visible characters without ;";
+const DOMAIN = /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const DOMAIN_RANGE = "must be a lower-case domain name without leading dot";
+
+/** Fields that mean something already, here or to whoever is on the way (RFC 9110 §18.4 and others). */
+const TAKEN_HEADER =
+  /^(?:accept|access-control|age$|allow$|alt-|authorization$|cache-|cdn-|cf-|connection$|content-|cookie|date$|early-data$|etag$|expect|expires$|forwarded$|from$|host$|if-|keep-alive$|last-|link$|location$|mf-|origin$|pragma$|priority$|proxy-|range$|referer$|refresh$|retry-|ring-session$|ring-previous-backend$|sec-|server$|set-cookie|strict-|te$|trailer$|transfer-|true-client-ip$|upgrade|user-agent$|vary$|via$|warning$|www-|x-client-ip$|x-content-|x-forwarded-|x-frame-|x-real-ip$|x-request-id$)/;
+const TOKEN_HEADER_RANGE = "must be the name of a header that means nothing else, such as x-session-token";
+
+/** A name that a browser gives rules to, in whatever case it is written (RFC 6265bis §4.1.3). */
+function hasPrefix(name: string, prefix: "__host-" | "__secure-"): boolean {
+  return name.toLowerCase().startsWith(prefix);
+}
 
 const CookieSchema = v.pipe(
   record({
@@ -39,12 +50,7 @@ const CookieSchema = v.pipe(
     /** Default `/`, which a `__Host-` cookie needs. */
     path: v.optional(v.pipe(v.string(PATH_RANGE), v.regex(/^\/[!-:<-~]{0,1023}$/, PATH_RANGE)), "/"),
     /** Default null: only the host that set it. A `__Host-` cookie can have none. */
-    domain: v.optional(
-      v.nullable(
-        v.pipe(v.string(DOMAIN_RANGE), v.regex(/^(?:[a-z0-9-]{1,63}\.)+[a-z0-9-]{1,63}$/, DOMAIN_RANGE)),
-      ),
-      null,
-    ),
+    domain: v.optional(v.nullable(v.pipe(v.string(DOMAIN_RANGE), v.regex(DOMAIN, DOMAIN_RANGE))), null),
     /** Default true. False is for tests over plain HTTP: with it, whoever listens in can take the session over. */
     secure: v.optional(v.boolean("must be true or false"), true),
     /** Default false: a session cookie, gone with the browser. True: kept until the token expires. */
@@ -54,11 +60,11 @@ const CookieSchema = v.pipe(
   }),
   v.check(
     ({ name, path, domain, secure }) =>
-      !(name ?? "__Host-").startsWith("__Host-") || (path === "/" && domain === null && secure),
+      !hasPrefix(name ?? "__Host-", "__host-") || (path === "/" && domain === null && secure),
     "must have path / and secure true and no domain while its name begins with __Host-, as it does by default",
   ),
   v.check(
-    ({ name, secure }) => name?.startsWith("__Secure-") !== true || secure,
+    ({ name, secure }) => !hasPrefix(name ?? "", "__secure-") || secure,
     "must have secure true while its name begins with __Secure-",
   ),
   v.check(
@@ -87,7 +93,15 @@ export const TokensSchema = v.pipe(
     /** The cookie tokens travel in; null: none. */
     cookie: v.optional(v.nullable(CookieSchema), {}),
     /** The request and response header tokens travel in, for clients without cookies. Default null: none. */
-    header: v.optional(v.nullable(HeaderNameSchema), null),
+    header: v.optional(
+      v.nullable(
+        v.pipe(
+          HeaderNameSchema,
+          v.check((name) => !TAKEN_HEADER.test(name), TOKEN_HEADER_RANGE),
+        ),
+      ),
+      null,
+    ),
   }),
   v.check(
     ({ serverIdBytes, nonceBytes }) => serverIdBytes + nonceBytes <= MAX_CID_BYTES,

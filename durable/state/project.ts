@@ -40,6 +40,7 @@ export function projectSnapshot(ring: LiveRing): Snapshot {
       via: backend.via,
       admits: projectAdmits(backend),
       serverId: backend.serverId,
+      addedMs: backend.addedMs,
       region: regionOf(backend),
     })),
   };

@@ -238,6 +238,7 @@ function hold(
     weight: input.weight,
     via: input.via,
     labels: input.labels,
+    addedMs: held?.addedMs ?? nowMs,
     admin,
     serverId: held?.serverId ?? null,
     isDrained: admin.kind === "draining" && (admin.untilMs <= nowMs || isSameDrain(admin, held)),

@@ -8,6 +8,8 @@ import type { HeldConfig, RestingCodepoint } from "./token-configs.ts";
 /** A backend and whether its drain deadline has passed, which the alarm records so that state alone tells what it admits. */
 export interface HeldBackend extends Backend {
   readonly isDrained: boolean;
+  /** When it came to the pool. */
+  readonly addedMs: EpochMs;
   /** What tokens call it; unique in the pool, and kept through every change of it. */
   readonly serverId: number;
 }
@@ -54,6 +56,6 @@ export function toDocument(ring: LiveRing): PoolDocument & { readonly backends: 
   return { ...ring.config, backends: ring.backends.map(toBackend) };
 }
 
-function toBackend({ isDrained: _, serverId: __, ...backend }: HeldBackend): Backend {
+function toBackend({ isDrained: _, serverId: __, addedMs: ___, ...backend }: HeldBackend): Backend {
   return backend;
 }

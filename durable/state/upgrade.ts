@@ -1,5 +1,6 @@
 import { parse } from "../model/parse.ts";
 import { PoolConfigSchema } from "../model/pool.ts";
+import type { EpochMs } from "../model/time.ts";
 import { newTokens } from "./pool-tokens.ts";
 import type { AbsentRing, HeldBackend, HeldTokens, LiveRing, RingState } from "./ring-state.ts";
 import type { Moment } from "./token-configs.ts";
@@ -13,9 +14,10 @@ export type StoredRing =
     });
 
 /** A backend as any version of this code may have stored it. */
-export type StoredBackend = Omit<HeldBackend, "serverId"> & {
-  /** Absent in what was stored before there were tokens. */
+export type StoredBackend = Omit<HeldBackend, "serverId" | "addedMs"> & {
+  /** Both are absent in what was stored before there were tokens. */
   readonly serverId?: number;
+  readonly addedMs?: EpochMs;
 };
 
 /**
@@ -28,7 +30,13 @@ export function upgradeRing(
   moment: Pick<Moment, "keys" | "nowMs">,
 ): RingState {
   if (head.kind === "absent") return head;
-  const backends = rows.map((row, index): HeldBackend => ({ ...row, serverId: row.serverId ?? index }));
+  const backends = rows.map(
+    (row, index): HeldBackend => ({
+      ...row,
+      serverId: row.serverId ?? index,
+      addedMs: row.addedMs ?? moment.nowMs,
+    }),
+  );
   const { tokens, ...rest } = head;
   if (tokens !== undefined) return { ...rest, tokens, backends };
   const config = parse(PoolConfigSchema, head.config);

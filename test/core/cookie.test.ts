@@ -3,6 +3,10 @@ import { expect, it } from "vitest";
 import type { CookieConfig } from "../../durable/model/token.ts";
 import { cookieValues, renderSetCookie, withoutCookies } from "../../worker/core/cookie.ts";
 
+function without(header: string, names: readonly string[]): string | null {
+  return withoutCookies(header, (name) => names.includes(name));
+}
+
 it.each<[header: string, values: readonly string[]]>([
   ["", []],
   ["ring", []],
@@ -40,25 +44,25 @@ it.each<[header: string, left: string | null]>([
   ["ringo=a; string=b; ring=c; my-ring=d", "ringo=a; string=b; my-ring=d"],
   ['x="a b"; ring=c; y==; z', 'x="a b"; y==; z'],
 ])("leaves of %j, without the cookie `ring`, %j", (header, left) => {
-  expect(withoutCookies(header, ["ring"])).toBe(left);
+  expect(without(header, ["ring"])).toBe(left);
 });
 
 // What happened: a value in UTF-8 that ended in `à`, read byte by byte, lost its last byte, which is a no-break space.
 it("leaves of other cookies every byte that is no blank, also one that Unicode calls a space", () => {
-  expect(withoutCookies("x=v\u00c3\u00a0; ring=a", ["ring"])).toBe("x=v\u00c3\u00a0");
+  expect(without("x=v\u00c3\u00a0; ring=a", ["ring"])).toBe("x=v\u00c3\u00a0");
   expect(cookieValues("x=1; ring=v\u00c3\u00a0", "ring")).toEqual(["v\u00c3\u00a0"]);
 });
 
 it.each(["", "x=1", "  x=1 ;y=2;", ";;", "x=1,y=2"])(
   "leaves %j as it is, which has no such cookie",
   (header) => {
-    expect(withoutCookies(header, ["ring", "token"])).toBe(header);
+    expect(without(header, ["ring", "token"])).toBe(header);
   },
 );
 
 it("takes out the cookies of several names at once", () => {
-  expect(withoutCookies("a=1; b=2; c=3; a=4", ["a", "c"])).toBe("b=2");
-  expect(withoutCookies("a=1; b=2", [])).toBe("a=1; b=2");
+  expect(without("a=1; b=2; c=3; a=4", ["a", "c"])).toBe("b=2");
+  expect(without("a=1; b=2", [])).toBe("a=1; b=2");
 });
 
 const NAME = fc.constantFrom("ring", "ringo", "rin", "my-ring", "__Host-ring", "x");
@@ -91,7 +95,7 @@ it("takes out every cookie of the names, and leaves every byte and the order of 
     fc.property(COOKIES, fc.uniqueArray(NAME, { maxLength: 2 }), (cookies, names) => {
       const header = cookies.map(([key, value]) => `${key}=${value}`).join("; ");
       const kept = cookies.filter(([key]) => !names.includes(key));
-      const left = withoutCookies(header, names) ?? "";
+      const left = without(header, names) ?? "";
       expect(left).toBe(kept.map(([key, value]) => `${key}=${value}`).join("; "));
     }),
     { numRuns: 500 },

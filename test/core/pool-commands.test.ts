@@ -135,7 +135,7 @@ it("holds what was put, and what was left unsaid of a backend's admin state as i
 /** The backends as an operator sees them. */
 function backendsOf(ring: RingState): readonly Backend[] {
   return ring.kind === "live"
-    ? ring.backends.map(({ isDrained: _, serverId: __, ...backend }) => backend)
+    ? ring.backends.map(({ isDrained: _, serverId: __, addedMs: ___, ...backend }) => backend)
     : [];
 }
 

@@ -233,6 +233,41 @@ it.each([
     ["tokens.cookie", "(object)", "must have secure true with sameSite None"],
   ],
   [
+    "tokens that are asked for and cannot travel",
+    { affinity: [{ by: "token" }], tokens: { cookie: null } },
+    [
+      "affinity",
+      "(a list of 1)",
+      "must not hold the step token while tokens.cookie and tokens.header are both null",
+    ],
+  ],
+  ...[
+    "cookie",
+    "Set-Cookie",
+    "location",
+    "Content-Encoding",
+    "host",
+    "x-forwarded-for",
+    "ring-session",
+    "cf-ray",
+  ].map(
+    (header) =>
+      [
+        `the header ${header} for tokens`,
+        { tokens: { header } },
+        [
+          "tokens.header",
+          header,
+          "must be the name of a header that means nothing else, such as x-session-token",
+        ],
+      ] as const,
+  ),
+  [
+    "a prefix written small that a browser heeds",
+    { tokens: { cookie: { name: "__secure-a", secure: false } } },
+    ["tokens.cookie", "(object)", "must have secure true while its name begins with __Secure-"],
+  ],
+  [
     "a rotation that needs more configurations than there may be",
     { tokens: { rotateEveryMs: 22_514_999 } },
     ["tokens.rotateEveryMs", 22_514_999, ROTATION_RANGE],

@@ -111,6 +111,7 @@ const MOVED = snapshot(
       weight: 1,
       via: null,
       admits: "new",
+      addedMs: NOON,
       serverId: 2 - index,
       region: null,
     })),

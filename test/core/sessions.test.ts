@@ -24,34 +24,34 @@ function read(sessions: Sessions, headers: Readonly<Record<string, string>>, now
 it("writes a token for a backend, and reads back all that it says", () => {
   const sessions = new Sessions(told({ cookie: null, header: "ring-token", lifetimeMs: 60_000 }), null);
   const nowMs = after(NOON, 30_000);
-  const grant = { sessionId: "0123456789abcdef", startedMs: NOON };
-  const [header] = sessions.write(grant, HOME, nowMs, bytesFrom(0));
+  const grant = { backend: HOME, sessionId: "0123456789abcdef", startedMs: NOON };
+  const [header] = sessions.write(grant, nowMs, bytesFrom(0));
   expect(read(sessions, { "ring-token": header?.[1] ?? "" }, nowMs)).toMatchObject({
     kind: "opened",
-    token: { ...grant, serverId: 5, expiresMs: after(nowMs, 60_000) },
+    token: { sessionId: grant.sessionId, startedMs: NOON, serverId: 5, expiresMs: after(nowMs, 60_000) },
   });
 });
 
 it("makes up the id of a new session, and never the same token twice, from the random bytes it gets", () => {
   const sessions = new Sessions(told({ cookie: null, header: "ring-token" }), null);
-  const isNew = { sessionId: null, startedMs: NOON };
-  const texts = [1, 2].map((first) => sessions.write(isNew, HOME, NOON, bytesFrom(first))[0]?.[1] ?? "");
+  const isNew = { backend: HOME, sessionId: null, startedMs: NOON };
+  const texts = [1, 2].map((first) => sessions.write(isNew, NOON, bytesFrom(first))[0]?.[1] ?? "");
   const opened = texts.map((text) => read(sessions, { "ring-token": text }));
   expect(opened).toMatchObject([
     { token: { sessionId: "0102030405060708" } },
     { token: { sessionId: "0203040506070809" } },
   ]);
-  const known = { sessionId: "0123456789abcdef", startedMs: NOON };
-  const [one, other] = [1, 2].map((first) => sessions.write(known, HOME, NOON, bytesFrom(first))[0]?.[1]);
+  const known = { backend: HOME, sessionId: "0123456789abcdef", startedMs: NOON };
+  const [one, other] = [1, 2].map((first) => sessions.write(known, NOON, bytesFrom(first))[0]?.[1]);
   expect(one).not.toBe(other);
 });
 
 it("takes the nonce from other bytes than the id of the session, which the client can read", () => {
   const sessions = new Sessions(told({ cookie: null, header: "ring-token" }), null);
-  const isNew = { sessionId: null, startedMs: NOON };
+  const isNew = { backend: HOME, sessionId: null, startedMs: NOON };
   const other = bytesFrom(1).fill(9, 0, 8);
   const cids = [bytesFrom(1), other].map((random) =>
-    sessions.write(isNew, HOME, NOON, random)[0]?.[1].slice(0, 22),
+    sessions.write(isNew, NOON, random)[0]?.[1].slice(0, 22),
   );
   expect(cids[0]).toBe(cids[1]);
 });
@@ -59,13 +59,13 @@ it("takes the nonce from other bytes than the id of the session, which the clien
 it("writes with enough random bytes for the longest nonce there is", () => {
   const configs = [{ ...TOKEN_CONFIG, serverIdBytes: 1, nonceBytes: 18 }];
   const sessions = new Sessions(told({}, { tokens: { writeId: 0, configs, removed: [] } }), null);
-  const isNew = { sessionId: null, startedMs: NOON };
-  expect(sessions.write(isNew, HOME, NOON, bytesFrom(0))).toHaveLength(1);
+  const isNew = { backend: HOME, sessionId: null, startedMs: NOON };
+  expect(sessions.write(isNew, NOON, bytesFrom(0))).toHaveLength(1);
 });
 
 it("writes the same token into every carrier of the pool, and reads it from each", () => {
   const sessions = new Sessions(told({ header: "ring-token" }), null);
-  const headers = sessions.write({ sessionId: null, startedMs: NOON }, HOME, NOON, bytesFrom(0));
+  const headers = sessions.write({ backend: HOME, sessionId: null, startedMs: NOON }, NOON, bytesFrom(0));
   const { "set-cookie": cookie = "", "ring-token": token = "" } = Object.fromEntries(headers);
   expect(cookie).toBe(`__Host-ring-shop=${token}; Path=/; Secure; HttpOnly; SameSite=Lax`);
   for (const carried of [{ cookie: `__Host-ring-shop=${token}` }, { "ring-token": token }]) {
@@ -83,7 +83,7 @@ it("carries nothing where a request has no token, and what it has where none can
 
 it("goes on counting a token's requests under a new snapshot, and reads it anew under new keys", () => {
   const first = new Sessions(told(), null);
-  const [header] = first.write({ sessionId: null, startedMs: NOON }, HOME, NOON, bytesFrom(0));
+  const [header] = first.write({ backend: HOME, sessionId: null, startedMs: NOON }, NOON, bytesFrom(0));
   const carried = { cookie: header?.[1].split(";")[0] ?? "" };
   const held = read(first, carried);
   const opened = held?.kind === "opened" ? held.token : null;

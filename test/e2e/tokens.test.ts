@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, inject, it, onTestFinished } from "vitest";
 import { decode } from "../core/support/quic-lb-decoder.ts";
-import { Cluster, connections } from "../support/cluster.ts";
+import { type Answer, Cluster, connections } from "../support/cluster.ts";
 import { arrived, CookieClient, setCookies } from "../support/session.ts";
 
 const SESSIONS = {
@@ -206,8 +206,19 @@ it("keeps sessions of two pools on one host apart", async () => {
     const inOther = (await client.ask({ connection, path: "/other" })).backend;
     expect([...client.cookies.keys()].toSorted()).toEqual([COOKIE, "__Host-ring-other"]);
     expect((await client.ask({ path: "/" })).backend).toBe(inDefault);
-    expect((await client.ask({ path: "/other" })).backend).toBe(inOther);
+    const elsewhere = await client.ask({ path: "/other" });
+    expect(elsewhere.backend).toBe(inOther);
+    expect(arrived(elsewhere)).not.toHaveProperty("cookie");
   }
+  await cluster.admin.do("PUT", "/pools/free", { backends });
+  await cluster.admin.do("PUT", "/routes/free", { path: "/free", pool: "free" });
+  const headers = { "ring-session": "forged", "ring-previous-backend": "forged", cookie: `a=1; ${COOKIE}=t` };
+  const free = (): Promise<Answer> => cluster.ask({ path: "/free", headers });
+  await expect.poll(async () => (await free()).status, { timeout: 10_000 }).toBe(200);
+  const seen = arrived(await free());
+  expect(seen["cookie"]).toBe("a=1");
+  expect(seen).not.toHaveProperty("ring-session");
+  expect(seen).not.toHaveProperty("ring-previous-backend");
 });
 
 it("knows every token again after all isolates and the ring were gone", async () => {

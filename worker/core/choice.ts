@@ -1,6 +1,7 @@
 import type { BackendId } from "../../durable/model/names.ts";
 import type { SessionFate } from "../../durable/model/outcome.ts";
 import type { Affinity, PolicyName } from "../../durable/model/pool.ts";
+import type { SnapshotBackend } from "../../durable/model/snapshot.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
 import type { Credentials } from "./affinity.ts";
 import type { SubChannel } from "./sub-channel.ts";
@@ -18,6 +19,8 @@ export interface Choosing {
 
 /** The token that a client is to get with its answer. */
 export interface Grant {
+  /** The backend that it names. */
+  readonly backend: Pick<SnapshotBackend, "serverId" | "region">;
   /** 16 hexadecimal digits; null: a new session. */
   readonly sessionId: string | null;
   /** When the session came to its backend. */

@@ -12,13 +12,17 @@ export function cookieValues(header: string, name: string): readonly string[] {
 
 const NONE: readonly string[] = [];
 
-/** A `Cookie` header without the cookies of some names; null when nothing is left of it. */
-export function withoutCookies(header: string, names: readonly string[]): string | null {
-  if (!names.some((name) => header.includes(name))) return header;
-  const kept = header
+/**
+ * A `Cookie` header without the cookies of some names; the others, and a header that has none of these, as they were. Null
+ * when nothing is left of it.
+ */
+export function withoutCookies(header: string, isHidden: (name: string) => boolean): string | null {
+  const pairs = header
     .split(";")
     .map((pair) => withoutBlanks(pair))
-    .filter((pair) => pair !== "" && !names.includes(withoutBlanks(pair.split("=", 1)[0] ?? "")));
+    .filter((pair) => pair !== "");
+  const kept = pairs.filter((pair) => !isHidden(withoutBlanks(pair.split("=", 1)[0] ?? "")));
+  if (kept.length === pairs.length) return header;
   return kept.length === 0 ? null : kept.join("; ");
 }
 

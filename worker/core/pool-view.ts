@@ -5,7 +5,7 @@ import { regionOctet } from "../../durable/model/server-id.ts";
 import type { Snapshot } from "../../durable/model/snapshot.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
 import { type HashedStep, hashedText, usesTokens } from "./affinity.ts";
-import type { Choice, Choosing, Chosen, Grant } from "./choice.ts";
+import type { Choice, Choosing, Chosen } from "./choice.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import type { Connection } from "./identify.ts";
 import { createKeyedHash, type KeyedHash, toHex } from "./keyed-hash.ts";
@@ -81,14 +81,18 @@ export class PoolView {
     return this.#hasTokens;
   }
 
-  /** Whether a request carries a token that binds it to this pool, where `affinity` or else the pool's chain asks for one. */
-  holdsTokenOf(
+  /**
+   * What a request carries of this pool's tokens, where `affinity` or else the pool's chain asks for one: one that can be
+   * read, or one that others may be able to read. Null: neither.
+   */
+  tokenOf(
     headers: { get(name: string): string | null },
     affinity: Affinity | undefined,
     nowMs: EpochMs,
-  ): boolean {
+  ): "opened" | "unknown" | null {
     const isAsked = affinity === undefined ? this.#hasTokens : usesTokens(affinity);
-    return isAsked && this.#sessions.read(headers, nowMs)?.kind === "opened";
+    const kind = isAsked ? this.#sessions.read(headers, nowMs)?.kind : undefined;
+    return kind === "opened" || kind === "unknown" ? kind : null;
   }
 
   /** Makes a newer snapshot the one to choose from. `chance`: where a rotation that is new here begins. */
@@ -155,12 +159,15 @@ export class PoolView {
     const hasMigrated = hasMoved(token, choosing);
     const kept = { ...NOTHING_NEW, channel: home, fate: "kept", hasMigrated } as const;
     if (!this.#sessions.isPlacedAnew(token, nowMs)) {
-      return { ...kept, grant: this.#sessions.renewal(token, nowMs) };
+      return { ...kept, grant: this.#sessions.renewal(token, home.backend, nowMs) };
     }
     const { sessionId } = token;
-    const grant: Grant = { sessionId, startedMs: nowMs };
     const next = this.#placeSession(token, choosing);
-    if (next === null || next === home) return { ...kept, grant };
+    // Only newcomers take over: among those that were there before, it is as well where it is.
+    if (next === null || next === home || next.backend.addedMs <= token.startedMs) {
+      return { ...kept, grant: { backend: home.backend, sessionId, startedMs: nowMs } };
+    }
+    const grant = { backend: next.backend, sessionId, startedMs: nowMs };
     const inheritance = { sessionId, previous: home.id };
     return { ...kept, channel: next, fate: "repinned", grant, inheritance };
   }
@@ -177,7 +184,13 @@ export class PoolView {
     const rule = this.#sessions.ruleFor(cause);
     if (rule === "refuse") return SESSION_REFUSED;
     if (channel === null) return NO_BACKEND;
-    const grant = rule === "sticky" ? { sessionId, startedMs: choosing.nowMs } : null;
+    const { nowMs } = choosing;
+    const grant =
+      rule === "sticky"
+        ? { backend: channel.backend, sessionId, startedMs: nowMs }
+        : home === null
+          ? null
+          : this.#sessions.renewal(token, home.backend, nowMs);
     return { ...NOTHING_NEW, channel, fate: cause, grant, inheritance: { sessionId, previous } };
   }
 
@@ -246,13 +259,18 @@ export class PoolView {
 
   /** The choice of a backend for a request without a readable token, which gets one if the chain asked for it. */
   #settle({ channel, hasMigrated, by }: Bound, arrival: Arrival | null, { nowMs }: Choosing): Chosen {
-    const grant = arrival === null ? null : { sessionId: this.#sessionIdOf(by), startedMs: nowMs };
+    const { backend } = channel;
+    const grant = arrival === null ? null : { backend, sessionId: this.#sessionIdOf(by), startedMs: nowMs };
     return { kind: "backend", channel, fate: arrival?.fate ?? null, grant, inheritance: null, hasMigrated };
   }
 
-  /** Parallel first requests that one connection leads to one backend begin the same session; any other is a new one. */
+  /**
+   * Parallel first requests that one connection leads to one backend begin the same session; any other is a new one. Where
+   * it comes from counts too, since who listens in on a handshake can repeat its random from elsewhere.
+   */
   #sessionIdOf(connection: Connection | null): string | null {
-    return connection?.isExact === true ? toHex(this.#hash(`session of ${connection.identity}`)) : null;
+    if (connection?.isExact !== true) return null;
+    return toHex(this.#hash(`session of ${connection.identity} from ${connection.from}`));
   }
 
   #place(text: string, chance: number): SubChannel | null {

@@ -1,5 +1,5 @@
 import type { BackendId } from "../../durable/model/names.ts";
-import type { Snapshot, SnapshotBackend } from "../../durable/model/snapshot.ts";
+import type { Snapshot } from "../../durable/model/snapshot.ts";
 import { after, type EpochMs } from "../../durable/model/time.ts";
 import type { LostRule, Sessions as SessionsConfig } from "../../durable/model/token.ts";
 import { Carriers } from "./carriers.ts";
@@ -62,9 +62,10 @@ export class Sessions {
     );
   }
 
-  /** The token that takes the place of one nearing its end; null while it has time. */
-  renewal({ sessionId, startedMs, expiresMs }: OpenedToken, nowMs: EpochMs): Grant | null {
-    return expiresMs - nowMs < RENEWAL_SHARE * this.#lifetimeMs ? { sessionId, startedMs } : null;
+  /** The token that takes the place of one nearing its end, for the backend it names; null while it has time. */
+  renewal(token: OpenedToken, backend: Grant["backend"], nowMs: EpochMs): Grant | null {
+    const { sessionId, startedMs, expiresMs } = token;
+    return expiresMs - nowMs < RENEWAL_SHARE * this.#lifetimeMs ? { backend, sessionId, startedMs } : null;
   }
 
   /** What to do with a session whose backend is lost. */
@@ -80,11 +81,11 @@ export class Sessions {
   /** The response headers that give a client its token. `random`: at least `TOKEN_RANDOM_BYTES` fresh random bytes. */
   write(
     grant: Grant,
-    { serverId, region }: Pick<SnapshotBackend, "serverId" | "region">,
     nowMs: EpochMs,
     random: Uint8Array,
   ): readonly (readonly [name: string, value: string])[] {
     const { startedMs } = grant;
+    const { serverId, region } = grant.backend;
     const sessionId = grant.sessionId ?? hex(random.subarray(0, SESSION_ID_BYTES));
     const content = { serverId, region, sessionId, startedMs, expiresMs: after(nowMs, this.#lifetimeMs) };
     return this.carriers.write(this.#keyring.issue(content, random.subarray(SESSION_ID_BYTES)));

@@ -13,11 +13,14 @@ export class EdgePool implements Source<Snapshot, Env> {
   readonly tally = new Tally();
   readonly #name: PoolName;
   readonly #isolate: string;
+  readonly #onSnapshot: () => void;
   #view: PoolView | null = null;
 
-  constructor(name: PoolName, isolate: string) {
+  /** `onSnapshot` is called after every new one. */
+  constructor(name: PoolName, isolate: string, onSnapshot: () => void) {
     this.#name = name;
     this.#isolate = isolate;
+    this.#onSnapshot = onSnapshot;
   }
 
   /** What to choose a backend from; null while there is no snapshot. */
@@ -47,6 +50,7 @@ export class EdgePool implements Source<Snapshot, Env> {
     if (snapshot === null) this.#view = null;
     else if (this.#view === null) this.#view = new PoolView(snapshot, Math.random());
     else this.#view.adopt(snapshot, Math.random());
+    this.#onSnapshot();
   }
 
   patience(snapshot: Snapshot | null): { readonly waitMs: number; readonly maxStaleMs: number } {

@@ -152,7 +152,10 @@ class Exchange implements Guarded {
     const { status, statusText, webSocket } = response;
     const headers = new Headers(response.headers);
     for (const name of dropped ?? []) headers.delete(name);
-    for (const [name, value] of added ?? []) headers.append(name, value);
+    for (const [name, value] of added ?? []) {
+      if (name === "set-cookie") headers.append(name, value);
+      else headers.set(name, value);
+    }
     return webSocket === null
       ? new Response(response.body, { status, statusText, headers, encodeBody: "manual" })
       : new Response(null, { status, webSocket, headers });

@@ -1,5 +1,6 @@
 import { DEFAULT_POOL, type PoolName } from "../../durable/model/names.ts";
 import { poolsOf, type Route } from "../../durable/model/route.ts";
+import { type Carriers, TokenCurtain } from "../core/carriers.ts";
 import { parseSettings, type Settings } from "../core/settings.ts";
 import type { Env } from "../env.ts";
 import { EdgeDirectory } from "./edge-directory.ts";
@@ -11,6 +12,7 @@ export class Isolate {
   readonly id = crypto.randomUUID();
   readonly settings: Settings;
   readonly directory = new EdgeDirectory(this.id, (routes) => this.#keepPools(routes));
+  #curtain: TokenCurtain | null = null;
   readonly headerWatch = new HeaderWatch();
   readonly #pools = new Map<PoolName, EdgePool>();
 
@@ -18,17 +20,36 @@ export class Isolate {
     this.settings = parseSettings(env);
   }
 
+  /** What keeps the tokens of all pools known here from backends. */
+  get curtain(): TokenCurtain {
+    this.#curtain ??= new TokenCurtain(this.#carriersInUse());
+    return this.#curtain;
+  }
+
   /** A pool that a route leads to. The routes bound how many there are. */
   pool(name: PoolName): EdgePool {
     const known = this.#pools.get(name);
     if (known !== undefined) return known;
-    const pool = new EdgePool(name, this.id);
+    const pool = new EdgePool(name, this.id, () => this.#forgetCurtain());
     this.#pools.set(name, pool);
     return pool;
   }
 
+  /** Those of pools that bind by tokens, by their own word or by a route's. */
+  #carriersInUse(): readonly Carriers[] {
+    const byRoute = this.directory.index?.tokenPools;
+    return [...this.#pools].flatMap(([name, { view }]) =>
+      view !== null && (view.hasTokens || byRoute?.has(name) === true) ? [view.sessions.carriers] : [],
+    );
+  }
+
+  #forgetCurtain(): void {
+    this.#curtain = null;
+  }
+
   /** Forgets pools that no route leads to any more, unless something is in flight there. */
   #keepPools(routes: readonly Route[]): void {
+    this.#forgetCurtain();
     const used = new Set([DEFAULT_POOL, ...routes.flatMap(poolsOf)]);
     for (const [name, pool] of this.#pools) if (!used.has(name) && pool.isIdle) this.#pools.delete(name);
   }

@@ -91,7 +91,9 @@ export class Leased<Document extends Versioned, Bindings> {
     const flight = this.#takeOff(env, context, nowMs);
     if (flight.isSlow && this.#held !== null) return;
     const { waitMs } = this.#source.patience(this.#held?.document ?? null);
-    const hasLanded = await landsWithin(waitMs, flight.done);
+    // From its start: what has been waited for in vain by others is not waited for as long again.
+    const leftMs = Math.max(0, flight.startedMs + waitMs - nowMs);
+    const hasLanded = await landsWithin(leftMs, flight.done);
     if (!hasLanded) flight.isSlow = true;
   }
 

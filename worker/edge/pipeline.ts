@@ -1,6 +1,5 @@
 import type { RoutingTable } from "../../durable/model/snapshot.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
-import type { Carriers } from "../core/carriers.ts";
 import type { Chosen } from "../core/choice.ts";
 import { Client } from "../core/client.ts";
 import { hasLooped, requestHeaders, tellInheritance } from "../core/headers.ts";
@@ -12,7 +11,6 @@ import { Split } from "../core/split.ts";
 import { answerProblem } from "./answer-problem.ts";
 import type { EdgePool } from "./edge-pool.ts";
 import { type AddedHeaders, forward } from "./forward.ts";
-import type { Isolate } from "./isolate.ts";
 import { clock, type Obtained } from "./leased.ts";
 import type { Passage } from "./passage.ts";
 
@@ -52,7 +50,8 @@ function findPool(passage: Passage, table: Obtained<RoutingTable>, nowMs: EpochM
   const { to } = destination;
   const { deployment } = table.document;
   if (hasLooped(request.headers, deployment)) {
-    if (!(to instanceof Split)) isolate.pool(to).tally.countIncident("loop");
+    const pool = to instanceof Split ? to.sides[0]?.pool : to;
+    if (pool !== undefined) isolate.pool(pool).tally.countIncident("loop");
     return answerProblem(LOOP, request);
   }
   const client = new Client(request.headers, request.cf, target.query, isolate.settings.front);
@@ -69,7 +68,10 @@ function chooseSide(passage: Passage, way: Way, split: Split, nowMs: EpochMs): A
   const pools = split.sides.map((side) => isolate.pool(side.pool));
   const unready = pools.filter((pool) => pool.leased.fresh(nowMs) === null);
   const proceed = (): Answer => {
-    const held = pools.find((pool) => pool.view?.holdsTokenOf(client.headers, destination.affinity, clock()));
+    const holds = (pool: EdgePool): "opened" | "unknown" | null =>
+      pool.view?.tokenOf(client.headers, destination.affinity, clock()) ?? null;
+    const held =
+      pools.find((pool) => holds(pool) === "opened") ?? pools.find((pool) => holds(pool) === "unknown");
     if (held !== undefined) return holdSnapshot(passage, way, held, clock());
     const side = split.choose(client.connection?.identity ?? null, Math.random());
     return side === null
@@ -109,7 +111,7 @@ function attempt(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs): An
   return forward(passage, {
     channel: choice.channel,
     path: rewritePath(destination, passage.target.path) + passage.target.query,
-    headers: backendHeaders(passage, way, view, choice),
+    headers: backendHeaders(passage, way, choice),
     headerTimeoutMs: destination.headerTimeoutMs ?? config.headerTimeoutMs,
     nowMs,
     addedHeaders: choice.grant === null ? null : () => tokenHeaders(view, choice),
@@ -117,33 +119,21 @@ function attempt(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs): An
 }
 
 /** The headers a backend gets: hygiene first, then what tokens change. */
-function backendHeaders(passage: Passage, way: Way, view: PoolView, choice: Chosen): Headers {
+function backendHeaders(passage: Passage, way: Way, choice: Chosen): Headers {
   const { request, target, isolate } = passage;
-  const { client, deployment, destination } = way;
+  const { client, deployment } = way;
   const { isForwardedTrusted, isLocal, front } = isolate.settings;
   const { clientAddress, protocol } = client;
   const facts = { clientAddress, target, protocol, deployment, isForwardedTrusted, isLocal };
   const headers = requestHeaders(request.headers, facts);
   if (front !== null) headers.delete(front.header);
-  const carriers = carriersInUse(isolate, destination, view);
-  for (const carrier of carriers) carrier.strip(headers);
-  if (carriers.length > 0) tellInheritance(headers, choice.inheritance);
+  isolate.curtain.draw(headers);
+  tellInheritance(headers, choice.inheritance);
   return headers;
 }
 
-/** In what the client may carry tokens that are not for a backend's eyes, on whatever route it comes. */
-function carriersInUse(isolate: Isolate, { to }: Destination, view: PoolView): readonly Carriers[] {
-  if (to instanceof Split) {
-    return to.sides.flatMap(({ pool }) => isolate.pool(pool).view?.sessions.carriers ?? []);
-  }
-  const isInUse = view.hasTokens || isolate.directory.index?.tokenPools.has(to) === true;
-  return isInUse ? [view.sessions.carriers] : NONE;
-}
-
-const NONE: readonly Carriers[] = [];
-
-function tokenHeaders(view: PoolView, { channel, grant }: Chosen): AddedHeaders {
+function tokenHeaders(view: PoolView, { grant }: Chosen): AddedHeaders {
   if (grant === null) return [];
   const random = crypto.getRandomValues(new Uint8Array(TOKEN_RANDOM_BYTES));
-  return view.sessions.write(grant, channel.backend, clock(), random);
+  return view.sessions.write(grant, clock(), random);
 }

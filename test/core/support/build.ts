@@ -63,6 +63,7 @@ function heldBackend(id: string, told: Told, serverId: number): HeldBackend {
     labels: {},
     admin: { kind: "active" },
     isDrained: false,
+    addedMs: epochMs(0),
     serverId,
     ...(typeof told === "number" ? { weight: told } : told),
   };
@@ -110,6 +111,7 @@ export function snapshot(
       weight: typeof told === "number" ? told : 1,
       via: null,
       admits: typeof told === "number" ? "new" : told,
+      addedMs: epochMs(0),
       serverId: index,
       region: null,
     })),

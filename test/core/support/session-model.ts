@@ -42,8 +42,6 @@ interface Promised {
 /** How often something was seen, so that a test can tell that it tested anything. */
 type Seen = "kept" | "lost" | "unread" | "unborn" | "expired" | "begun" | "renewed" | "refused";
 
-type Backend = Extract<Visit["choice"], { readonly kind: "backend" }>;
-
 /**
  * Promise P2, in the words of clients and operators: a session with a token that is good stays where it is, unless its
  * backend was removed, drained past its deadline or disabled, as the isolate's snapshot has it. Two excuses: an isolate
@@ -137,7 +135,11 @@ export class SessionModel implements Witness {
     if (promised === undefined || nowMs >= promised.expiresMs) this.#judgeNew(visit, at);
     else if (promised.keysSince > visit.version) this.#judgeUnread(visit, at);
     else this.#judgeGood(visit, at, promised);
-    if (choice.kind === "backend" && visit.given !== null) this.#promise(visit.given, choice, visit, at);
+    if (choice.kind !== "backend" || visit.given === null) return;
+    // Served elsewhere for now, a session gets no token but for its own backend.
+    const isAway = choice.fate === "drained" && at.config.sessions.lost.drained === "temporary";
+    const named = isAway ? (promised?.id ?? choice.channel.id) : choice.channel.id;
+    this.#promise(visit.given, named, visit, at);
   }
 
   #judgeNew(visit: Visit, at: Version): void {
@@ -174,7 +176,7 @@ export class SessionModel implements Witness {
     const isHome = home?.life === promised.life;
     if (isHome && home.admits !== "none") this.#judgeKept(visit, at, promised);
     else if (promised.life > at.newestLife) this.#judgeUnborn(visit, at);
-    else this.#judgeLost(visit, at, isHome ? "drained" : "removed");
+    else this.#judgeLost(visit, at, isHome ? "drained" : "removed", promised);
   }
 
   #judgeKept(visit: Visit, at: Version, { id, expiresMs }: Promised): void {
@@ -197,7 +199,7 @@ export class SessionModel implements Witness {
     this.#checkLeftAlone(visit);
   }
 
-  #judgeLost(visit: Visit, at: Version, cause: "drained" | "removed"): void {
+  #judgeLost(visit: Visit, at: Version, cause: "drained" | "removed", { expiresMs }: Promised): void {
     this.seen.lost++;
     const { choice, given, token, version } = visit;
     const rule = at.config.sessions.lost[cause];
@@ -211,7 +213,10 @@ export class SessionModel implements Witness {
     if (at.places.get(id)?.admits !== "new")
       this.#break(visit, `is placed on ${id}, which takes no new ones`);
     if (choice.fate !== cause) this.#break(visit, `is ${cause}, and counts as ${choice.fate}`);
-    if ((given !== null) !== (rule === "sticky")) this.#break(visit, `got the token ${given} by ${rule}`);
+    const isEnding = expiresMs - visit.nowMs < at.config.tokens.lifetimeMs / 2;
+    const isRenewed = rule === "temporary" && cause === "drained" && isEnding;
+    if ((given !== null) !== (rule === "sticky" || isRenewed))
+      this.#break(visit, `got the token ${given} by ${rule}`);
     const others = this.#landed.get(`${version} ${token}`);
     if (others !== undefined && others !== id) this.#break(visit, `lands on ${id}, others on ${others}`);
     this.#landed.set(`${version} ${token}`, id);
@@ -228,7 +233,7 @@ export class SessionModel implements Witness {
     if (visit.given !== null) this.#break(visit, "lost its token to an isolate that is older than the token");
   }
 
-  #promise(text: string, { channel: { id } }: Backend, { nowMs, version }: Visit, at: Version): void {
+  #promise(text: string, id: string, { nowMs, version }: Visit, at: Version): void {
     const expiresMs = epochMs(1_000 * Math.floor((nowMs + at.config.tokens.lifetimeMs) / 1_000));
     const life = at.places.get(id)?.life ?? 0;
     this.#promises.set(text, { id, version, life, expiresMs, keysSince: at.keysSince });

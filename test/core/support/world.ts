@@ -366,7 +366,7 @@ export class World {
     channel.end();
     if (grant === null) return null;
     const random = dice.bytes(TOKEN_RANDOM_BYTES);
-    const headers = view.sessions.write(grant, channel.backend, this.#nowMs, random);
+    const headers = view.sessions.write(grant, this.#nowMs, random);
     const cookie = headers.find(([name]) => name === "set-cookie")?.[1] ?? "";
     const [name, value] = (cookie.split(";", 1)[0] ?? "").split("=");
     if (name !== COOKIE || value === undefined) throw new Error(`the answer sets no token: ${cookie}`);
