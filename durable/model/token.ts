@@ -58,18 +58,24 @@ const CookieSchema = v.pipe(
     /** Default false: the backend does not see the cookie. */
     passOn: v.optional(v.boolean("must be true or false"), false),
   }),
-  v.check(
-    ({ name, path, domain, secure }) =>
-      !hasPrefix(name ?? "__Host-", "__host-") || (path === "/" && domain === null && secure),
-    "must have path / and secure true and no domain while its name begins with __Host-, as it does by default",
+  v.forward(
+    v.check(
+      ({ name, path, domain, secure }) =>
+        !hasPrefix(name ?? "__Host-", "__host-") || (path === "/" && domain === null && secure),
+      "must not begin with __Host-, as it does by default, unless path is /, domain null and secure true",
+    ),
+    ["name"],
   ),
-  v.check(
-    ({ name, secure }) => !hasPrefix(name ?? "", "__secure-") || secure,
-    "must have secure true while its name begins with __Secure-",
+  v.forward(
+    v.check(
+      ({ name, secure }) => !hasPrefix(name ?? "", "__secure-") || secure,
+      "must be true while the name begins with __Secure-",
+    ),
+    ["secure"],
   ),
-  v.check(
-    ({ sameSite, secure }) => sameSite !== "None" || secure,
-    "must have secure true with sameSite None",
+  v.forward(
+    v.check(({ sameSite, secure }) => sameSite !== "None" || secure, "must be true with sameSite None"),
+    ["secure"],
   ),
 );
 export type CookieConfig = v.InferOutput<typeof CookieSchema>;
@@ -103,13 +109,19 @@ export const TokensSchema = v.pipe(
       null,
     ),
   }),
-  v.check(
-    ({ serverIdBytes, nonceBytes }) => serverIdBytes + nonceBytes <= MAX_CID_BYTES,
-    `must have serverIdBytes and nonceBytes of at most ${MAX_CID_BYTES} together`,
+  v.forward(
+    v.check(
+      ({ serverIdBytes, nonceBytes }) => serverIdBytes + nonceBytes <= MAX_CID_BYTES,
+      `must be at most ${MAX_CID_BYTES} together with serverIdBytes`,
+    ),
+    ["nonceBytes"],
   ),
-  v.check(
-    ({ generator, serverIdBytes }) => generator !== "regional" || serverIdBytes >= 2,
-    "must have serverIdBytes of at least 2 with generator regional: one for the region",
+  v.forward(
+    v.check(
+      ({ generator, serverIdBytes }) => generator !== "regional" || serverIdBytes >= 2,
+      "must be at least 2 with generator regional: one for the region",
+    ),
+    ["serverIdBytes"],
   ),
 );
 export type Tokens = v.InferOutput<typeof TokensSchema>;
