@@ -314,7 +314,7 @@ it.each([
     "backends",
     { backends: [] },
     "(a list of 0)",
-    "is not known here; known: policy, affinity, stickyDebtRounds, connections, tokens, sessions, headerTimeoutMs, drainMs, sync",
+    "is not known here; known: policy, hashBalanceFactor, ringPoints, affinity, stickyDebtRounds, connections, tokens, sessions, headerTimeoutMs, drainMs, sync",
   ],
   [
     "sync",

@@ -6,6 +6,8 @@ import { ID_RANGE, refusal } from "./support/refusal.ts";
 
 const DEFAULTS = {
   policy: "round_robin",
+  hashBalanceFactor: null,
+  ringPoints: 160,
   affinity: [],
   stickyDebtRounds: 16,
   connections: { maxEntries: 50_000, idleMs: 900_000 },
@@ -53,7 +55,11 @@ it("fills in what is left out of a part that is given", () => {
 });
 
 it.each([
-  ["policy", "least_request", 'must be one of "round_robin", "rendezvous"'],
+  [
+    "policy",
+    "fastest",
+    'must be one of "round_robin", "random", "first", "least_request", "rendezvous", "maglev", "ring_hash"',
+  ],
   ["headerTimeoutMs", 9, "must be an integer 10…600000"],
   ["headerTimeoutMs", 600_001, "must be an integer 10…600000"],
   ["stickyDebtRounds", 1_001, "must be an integer 0…1000"],
@@ -301,7 +307,7 @@ it.each([
   [
     "",
     {},
-    "policy, affinity, stickyDebtRounds, connections, tokens, sessions, headerTimeoutMs, drainMs, sync, backends",
+    "policy, hashBalanceFactor, ringPoints, affinity, stickyDebtRounds, connections, tokens, sessions, headerTimeoutMs, drainMs, sync, backends",
   ],
   ["sync.", { sync: {} }, "refreshMs, leaseMs, waitMs, maxStaleMs, maxPerSecond"],
   ["connections.", { connections: {} }, "maxEntries, idleMs"],

@@ -153,7 +153,11 @@ it.each([
 
 it.each([
   ["pool", "Shop", ID_RANGE],
-  ["policy", "random", 'must be one of "round_robin", "rendezvous"'],
+  [
+    "policy",
+    "fastest",
+    'must be one of "round_robin", "random", "first", "least_request", "rendezvous", "maglev", "ring_hash"',
+  ],
   ["headerTimeoutMs", 9, "must be an integer 10…600000"],
 ])("refuses %s of %j", (field, value, range) => {
   expect(parse(RouteInputSchema, { pool: "shop", [field]: value })).toEqual(refusal([field, value, range]));

@@ -9,8 +9,9 @@ import type { Choice, Choosing, Chosen } from "./choice.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import type { Connection } from "./identify.ts";
 import { createKeyedHash, type KeyedHash, toHex } from "./keyed-hash.ts";
-import { preparePicker } from "./policies/by-name.ts";
-import type { Candidate, Picker } from "./policies/policy.ts";
+import { isHashing, preparePicker } from "./policies/by-name.ts";
+import type { Candidate, Load, Picker } from "./policies/policy.ts";
+import { Rendezvous } from "./policies/rendezvous.ts";
 import { RoundRobin } from "./policies/round-robin.ts";
 import { type LossCause, Sessions } from "./sessions.ts";
 import type { SubChannel } from "./sub-channel.ts";
@@ -56,7 +57,10 @@ export class PoolView {
   #candidates: readonly Candidate[] = [];
   /** By the octet of a region: the candidates that are not in it. */
   #elsewhere = new Map<number, ReadonlySet<BackendId>>();
+  readonly #load: Load = (id) => this.#channels.find(id)?.inFlight ?? 0;
   readonly #pickers = new Map<PolicyName, Picker>();
+  /** What binds goes by hashing whatever the policy, and never by load. Null: not prepared for this snapshot. */
+  #placing: Rendezvous | null = null;
   readonly #connections: ConnectionTable;
   #hasTokens = false;
 
@@ -104,6 +108,7 @@ export class PoolView {
     this.#channels.adopt(snapshot.backends);
     this.#candidates = snapshot.backends.filter((backend) => backend.admits === "new");
     this.#elsewhere = new Map();
+    this.#placing = null;
     this.#connections.resize(snapshot.config.connections);
     for (const [policy, previous] of this.#pickers)
       this.#pickers.set(policy, this.#prepare(policy, previous, chance));
@@ -197,7 +202,7 @@ export class PoolView {
   /** A backend for a session by its id; of its own region, where its token knows one and anybody there is left. */
   #placeSession({ sessionId, region }: OpenedToken, { chance }: Choosing): SubChannel | null {
     const key = this.#hash(`session ${sessionId}`);
-    const picker = this.#picker("rendezvous", chance);
+    const picker = this.#placer(chance);
     const near = region === 0 ? null : picker.pick({ exclude: this.#outside(region), key, chance });
     const picked = near ?? picker.pick({ exclude: NOBODY, key, chance });
     return picked === null ? null : this.#channels.find(picked);
@@ -248,13 +253,22 @@ export class PoolView {
   /** A backend for a request that nothing binds. */
   #free(choosing: Choosing, arrival: Arrival | null): Choice {
     const { policy, credentials, chance } = choosing;
-    const connection = policy === "rendezvous" ? credentials.connection : null;
+    const connection = isHashing(policy) ? credentials.connection : null;
     const key = connection === null ? null : this.#hash(`connection ${connection.identity}`);
     const picked = this.#picker(policy, chance).pick({ exclude: NOBODY, key, chance });
     const channel = picked === null ? null : this.#channels.find(picked);
     return channel === null
       ? NO_BACKEND
-      : this.#settle({ channel, hasMigrated: false, by: connection }, arrival, choosing);
+      : this.#settle(
+          { channel, hasMigrated: false, by: this.#isBounded ? null : connection },
+          arrival,
+          choosing,
+        );
+  }
+
+  /** Whether the load has a say in where a key leads, so that one connection may be led to several backends. */
+  get #isBounded(): boolean {
+    return typeof this.#snapshot.config.hashBalanceFactor === "number";
   }
 
   /** The choice of a backend for a request without a readable token, which gets one if the chain asked for it. */
@@ -275,8 +289,18 @@ export class PoolView {
 
   #place(text: string, chance: number): SubChannel | null {
     const key = this.#hash(text);
-    const picked = this.#picker("rendezvous", chance).pick({ exclude: NOBODY, key, chance });
+    const picked = this.#placer(chance).pick({ exclude: NOBODY, key, chance });
     return picked === null ? null : this.#channels.find(picked);
+  }
+
+  #placer(chance: number): Rendezvous {
+    this.#placing ??= Rendezvous.prepare({
+      candidates: this.#candidates,
+      previous: null,
+      hash: this.#hash,
+      chance,
+    });
+    return this.#placing;
   }
 
   #picker(policy: PolicyName, chance: number): Picker {
@@ -288,7 +312,16 @@ export class PoolView {
   }
 
   #prepare(policy: PolicyName, previous: Picker | null, chance: number): Picker {
-    return preparePicker(policy, { candidates: this.#candidates, previous, hash: this.#hash, chance });
+    const { ringPoints, hashBalanceFactor } = this.#snapshot.config;
+    return preparePicker(policy, {
+      candidates: this.#candidates,
+      previous,
+      hash: this.#hash,
+      chance,
+      load: this.#load,
+      ringPoints,
+      hashBalanceFactor,
+    });
   }
 }
 

@@ -1,10 +1,16 @@
 import type { PolicyName } from "../../../durable/model/pool.ts";
-import type { Picker, Preparation } from "./policy.ts";
+import { BoundedLoad } from "./bounded-load.ts";
+import { First } from "./first.ts";
+import { LeastRequest } from "./least-request.ts";
+import { Maglev } from "./maglev.ts";
+import type { Picker, PoolPreparation } from "./policy.ts";
+import { Random } from "./random.ts";
 import { Rendezvous } from "./rendezvous.ts";
+import { RingHash } from "./ring-hash.ts";
 import { RoundRobin } from "./round-robin.ts";
 
 /** Prepares the picker of a policy; counters of `previous` go on if it was of the same policy. */
-export function preparePicker(name: PolicyName, preparation: Preparation<Picker>): Picker {
+export function preparePicker(name: PolicyName, preparation: PoolPreparation): Picker {
   const { previous } = preparation;
   switch (name) {
     case "round_robin":
@@ -12,10 +18,29 @@ export function preparePicker(name: PolicyName, preparation: Preparation<Picker>
         ...preparation,
         previous: previous instanceof RoundRobin ? previous : null,
       });
+    case "random":
+      return Random.prepare(preparation);
+    case "first":
+      return First.prepare(preparation);
+    case "least_request":
+      return LeastRequest.prepare(preparation);
     case "rendezvous":
-      return Rendezvous.prepare({
-        ...preparation,
-        previous: previous instanceof Rendezvous ? previous : null,
-      });
+      return bound(Rendezvous.prepare({ ...preparation, previous: null }), preparation);
+    case "maglev":
+      return bound(Maglev.prepare(preparation), preparation);
+    case "ring_hash":
+      return bound(RingHash.prepare(preparation), preparation);
   }
+}
+
+/** Whether a policy leads requests by their key. */
+export function isHashing(name: PolicyName): boolean {
+  return name === "rendezvous" || name === "maglev" || name === "ring_hash";
+}
+
+function bound(picker: Picker, preparation: PoolPreparation): Picker {
+  const { hashBalanceFactor } = preparation;
+  return typeof hashBalanceFactor === "number"
+    ? BoundedLoad.prepare(picker, { ...preparation, hashBalanceFactor })
+    : picker;
 }

@@ -36,3 +36,15 @@ export interface Preparation<Previous extends Picker> {
   /** A random number, 0 ≤ chance < 1: where a new isolate begins its turns. */
   readonly chance: number;
 }
+
+/** How many requests the isolate has in flight at a backend. Reading it does nothing else. */
+export type Load = (id: BackendId) => number;
+
+/** What a pool gives to prepare a picker of whatever policy it asks for. */
+export interface PoolPreparation extends Preparation<Picker> {
+  readonly load: Load;
+  /** The pool's field of that name. */
+  readonly ringPoints: number;
+  /** The pool's field of that name. */
+  readonly hashBalanceFactor: number | null;
+}

@@ -1,0 +1,52 @@
+import type { BackendId } from "../../../durable/model/names.ts";
+import type { PolicyName } from "../../../durable/model/pool.ts";
+import { createKeyedHash, type Hash64 } from "../../../worker/core/keyed-hash.ts";
+import { preparePicker } from "../../../worker/core/policies/by-name.ts";
+import type { Load, Picker } from "../../../worker/core/policies/policy.ts";
+import { candidates } from "../support/build.ts";
+
+/** Backends by weight. */
+export type Weights = Readonly<Record<string, number>>;
+
+/** Excludes nobody. */
+export const NOTHING: ReadonlySet<BackendId> = new Set();
+
+/** The keyed hash of the pool. */
+export const hash = createKeyedHash("000102030405060708090a0b0c0d0e0f");
+
+/** The keys of 60,000 connections. */
+export const KEYS: readonly Hash64[] = Array.from({ length: 60_000 }, (_, index) =>
+  hash(`connection ${index}`),
+);
+
+/** What a hashing policy may be told besides its candidates. */
+interface Told {
+  readonly ringPoints?: number;
+  readonly hashBalanceFactor?: number;
+  readonly load?: Load;
+}
+
+/** The picker of a policy for backends of these weights. */
+export function prepare(name: PolicyName, weights: Weights, told: Told = {}): Picker {
+  return preparePicker(name, {
+    candidates: candidates(weights),
+    previous: null,
+    hash,
+    chance: 0,
+    load: told.load ?? (() => 0),
+    ringPoints: told.ringPoints ?? 160,
+    hashBalanceFactor: told.hashBalanceFactor ?? null,
+  });
+}
+
+/** Where every key leads. */
+export function placed(picker: Picker, keys = KEYS, exclude = NOTHING): readonly (BackendId | null)[] {
+  return keys.map((key) => picker.pick({ exclude, key, chance: 0 }));
+}
+
+/** How often each was picked. */
+export function counted(places: readonly (string | null)[]): ReadonlyMap<string | null, number> {
+  const counts = new Map<string | null, number>();
+  for (const place of places) counts.set(place, (counts.get(place) ?? 0) + 1);
+  return counts;
+}
