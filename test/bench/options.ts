@@ -8,6 +8,9 @@ export type VariantName = (typeof VARIANTS)[number];
 /** Of the tokens alone, which nothing is compared with. */
 const TOKENS = "tokens";
 
+/** Of the policies alone, likewise. */
+const POLICIES = "policies";
+
 /** How much is measured, and of what. */
 export interface Options {
   /** Pairs of runs, floor and variant, per size and variant. Default 15: fewer tell two equal workers apart by chance. */
@@ -22,6 +25,8 @@ export interface Options {
   readonly only: readonly VariantName[];
   /** Whether reading and issuing tokens is timed. Default true, after the rest. */
   readonly tokens: boolean;
+  /** Whether picking and preparing by every policy is timed. Default false. */
+  readonly policies: boolean;
 }
 
 /** How to call the benchmark. */
@@ -30,7 +35,7 @@ export const USAGE = `usage: npm run bench -- [options]
   --seconds S     length of one run in whole seconds, 1…60 (default 2)
   --sizes A,B     response bodies in bytes, each 1…16777216 (default 512,65536)
   --rate R        requests per second of the latency runs, 10…2000 (default 400)
-  --only A,B      variants out of ${VARIANTS.join(", ")}, and ${TOKENS} (default round-robin,sticky,${TOKENS})
+  --only A,B      variants out of ${VARIANTS.join(", ")}, ${TOKENS} and ${POLICIES} (default round-robin,sticky,${TOKENS})
   --help          this text`;
 
 /**
@@ -49,8 +54,9 @@ export function parseOptions(args: readonly string[]): Options | null {
       parseInteger("sizes", size, 1, 16_777_216),
     ),
     rate: parseInteger("rate", given.rate ?? "400", 10, 2_000),
-    only: only.filter((name) => name !== TOKENS).map(parseVariant),
+    only: only.filter((name) => name !== TOKENS && name !== POLICIES).map(parseVariant),
     tokens: only.includes(TOKENS),
+    policies: only.includes(POLICIES),
   };
 }
 
@@ -90,7 +96,7 @@ function parseVariant(text: string): VariantName {
   const variant = VARIANTS.find((name) => name === text);
   if (variant === undefined)
     throw new Complaint(
-      `--only ${JSON.stringify(text)} must be one of ${VARIANTS.join(", ")}, ${TOKENS}\n${USAGE}`,
+      `--only ${JSON.stringify(text)} must be one of ${VARIANTS.join(", ")}, ${TOKENS}, ${POLICIES}\n${USAGE}`,
     );
   return variant;
 }

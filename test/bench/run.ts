@@ -1,6 +1,7 @@
 import { constants } from "node:os";
 import { Complaint } from "./complaint.ts";
 import { parseOptions, USAGE } from "./options.ts";
+import { benchPolicies } from "./policies.ts";
 import { benchProxying } from "./proxying.ts";
 import { Teardown } from "./teardown.ts";
 import { benchTokens } from "./tokens.ts";
@@ -23,6 +24,7 @@ try {
   if (options === null) console.log(USAGE);
   if (options !== null && options.only.length > 0) await benchProxying(options, teardown);
   if (options?.tokens === true) await benchTokens(teardown);
+  if (options?.policies === true) await benchPolicies(teardown);
 } catch (error) {
   // What fails because it was interrupted is no news.
   if (!interruption.signal.aborted) {
