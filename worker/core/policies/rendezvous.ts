@@ -35,7 +35,10 @@ export class Rendezvous implements Picker {
     for (let index = 0; index < this.#candidates.length; index++) {
       const { id, weight } = this.#candidates[index] as Candidate;
       if (exclude.size > 0 && exclude.has(id)) continue;
-      const itsCost = cost(drawn, this.#names[index] as Hash64, weight);
+      const number = draw(drawn, this.#names[index] as Hash64);
+      // −ln u is at least 1 − u, and a logarithm takes longer than all the rest.
+      if (1 - number > bestCost * weight) continue;
+      const itsCost = -Math.log(number) / weight;
       if (itsCost < bestCost) {
         best = id;
         bestCost = itsCost;
