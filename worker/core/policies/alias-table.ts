@@ -23,6 +23,15 @@ export class AliasTable {
     return place - cell < share ? cell : (this.#aliases[cell] ?? cell);
   }
 
+  /** What is left of a random number when `draw` has taken its share: another, that is independent of what was drawn. */
+  rest(chance: number): number {
+    const place = chance * this.#shares.length;
+    const cell = Math.floor(place);
+    const share = this.#shares[cell] ?? 1;
+    const within = place - cell;
+    return within < share ? within / share : (within - share) / (1 - share);
+  }
+
   /** Fills each cell that its index does not fill with one that has too much. What rounding leaves over keeps its cell. */
   #fill(): void {
     const shares = this.#shares;

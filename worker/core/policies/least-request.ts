@@ -1,4 +1,5 @@
 import type { BackendId } from "../../../durable/model/names.ts";
+import { AliasTable } from "./alias-table.ts";
 import type { Candidate, Load, PickContext, Picker, PoolPreparation } from "./policy.ts";
 
 /**
@@ -8,6 +9,7 @@ import type { Candidate, Load, PickContext, Picker, PoolPreparation } from "./po
 export class LeastRequest implements Picker {
   readonly #candidates: readonly Candidate[];
   readonly #load: Load;
+  readonly #table: AliasTable;
   /** The sum of weights up to and with each candidate. */
   readonly #ends: Float64Array;
   readonly #sum: number;
@@ -15,6 +17,7 @@ export class LeastRequest implements Picker {
   private constructor(candidates: readonly Candidate[], load: Load) {
     this.#candidates = candidates;
     this.#load = load;
+    this.#table = new AliasTable(candidates.map(({ weight }) => weight));
     this.#ends = new Float64Array(candidates.length);
     let sum = 0;
     candidates.forEach(({ weight }, index) => {
@@ -30,17 +33,23 @@ export class LeastRequest implements Picker {
 
   pick({ exclude, chance }: PickContext): BackendId | null {
     if (exclude.size > 0) return this.#pickAmongOthers(exclude, chance);
-    const place = chance * this.#sum;
-    const index = this.#indexAt(place);
-    const one = this.#candidates[index];
+    const drawn = this.#table.draw(chance);
+    const one = this.#candidates[drawn];
     if (one === undefined) return null;
-    const begin = (this.#ends[index] ?? 0) - one.weight;
-    // Where in its own stretch the first draw fell is as random as the draw was, so it gives the second.
-    const left = ((place - begin) / one.weight) * (this.#sum - one.weight);
-    const other = this.#candidates[this.#indexAt(left < begin ? left : left + one.weight)];
+    const rest = this.#table.rest(chance);
+    const again = this.#table.draw(rest);
+    const other =
+      this.#candidates[again === drawn ? this.#otherThan(drawn, one, this.#table.rest(rest)) : again];
     if (other === undefined) return one.id;
     const load = this.#load;
     return (load(other.id) + 1) * one.weight < (load(one.id) + 1) * other.weight ? other.id : one.id;
+  }
+
+  /** By weight among all others, which takes a search; past the last one when there are none. */
+  #otherThan(drawn: number, { weight }: Candidate, chance: number): number {
+    const begin = (this.#ends[drawn] ?? 0) - weight;
+    const place = chance * (this.#sum - weight);
+    return this.#indexAt(place < begin ? place : place + weight);
   }
 
   #pickAmongOthers(exclude: ReadonlySet<BackendId>, chance: number): BackendId | null {
