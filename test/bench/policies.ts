@@ -8,6 +8,7 @@ const LOOP = fileURLToPath(new URL("./policy-loop.ts", import.meta.url));
 /** Numbers of backends, and how often each policy picks among them in the longer of two runs. */
 const SIZES = [
   { backends: 3, count: 2_000_000 },
+  { backends: 64, count: 500_000 },
   { backends: 100, count: 500_000 },
   { backends: 1_000, count: 50_000 },
 ] as const;
