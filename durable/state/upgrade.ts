@@ -1,6 +1,7 @@
 import { parse } from "../model/parse.ts";
 import { PoolConfigSchema } from "../model/pool.ts";
 import type { EpochMs } from "../model/time.ts";
+import { diff } from "./diff.ts";
 import { newTokens } from "./pool-tokens.ts";
 import type { AbsentRing, HeldBackend, HeldTokens, LiveRing, RingState } from "./ring-state.ts";
 import type { Moment } from "./token-configs.ts";
@@ -21,8 +22,9 @@ export type StoredBackend = Omit<HeldBackend, "serverId" | "addedMs"> & {
 };
 
 /**
- * Brings a pool that was stored before there were tokens to the present shape, in a version of its own, so that isolates
- * that hold the old one get the keys. What is in shape stays as it is.
+ * Brings a pool that an older version of this code stored to the present shape, in a version of its own, so that isolates
+ * that hold the old one get what is new: keys, and fields of the configuration at their defaults. What is in shape stays as
+ * it is.
  */
 export function upgradeRing(
   head: StoredRing,
@@ -38,9 +40,14 @@ export function upgradeRing(
     }),
   );
   const { tokens, ...rest } = head;
-  if (tokens !== undefined) return { ...rest, tokens, backends };
   const config = parse(PoolConfigSchema, head.config);
   if (!config.ok) throw new Error(`pool ${head.pool} as stored: ${JSON.stringify(config.refusal)}`);
-  const born = newTokens(config.value, moment);
-  return { ...rest, version: rest.version + 1, config: config.value, tokens: born, backends };
+  const isInShape = tokens !== undefined && diff(head.config, config.value).length === 0;
+  return {
+    ...rest,
+    version: isInShape ? rest.version : rest.version + 1,
+    config: config.value,
+    tokens: tokens ?? newTokens(config.value, moment),
+    backends,
+  };
 }

@@ -268,7 +268,7 @@ export class PoolView {
 
   /** Whether the load has a say in where a key leads, so that one connection may be led to several backends. */
   get #isBounded(): boolean {
-    return typeof this.#snapshot.config.hashBalanceFactor === "number";
+    return this.#snapshot.config.hashBalanceFactor !== null;
   }
 
   /** The choice of a backend for a request without a readable token, which gets one if the chain asked for it. */
