@@ -92,7 +92,8 @@ export class HeaderWatch {
 
   #look(nowMs: EpochMs): void {
     for (const wait of this.#waits) {
-      if (!wait.isDead(nowMs)) wait.callIfSlow(nowMs);
+      if (wait.isOver) this.#waits.delete(wait);
+      else if (!wait.isDead(nowMs)) wait.callIfSlow(nowMs);
       else {
         this.#waits.delete(wait);
         wait.guarded.abandon();
@@ -122,6 +123,11 @@ class Wait {
     void new Promise<void>((call) => {
       this.#call = call;
     }).then(() => this.attend());
+  }
+
+  /** Whether it was answered, given up or abandoned; its request may never see how the attempt ended. */
+  get isOver(): boolean {
+    return this.#isOver;
   }
 
   /** Whether its request was called on in vain, or is long past its deadline. */

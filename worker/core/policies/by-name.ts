@@ -40,7 +40,7 @@ export function isHashing(name: PolicyName): boolean {
 
 function bound(picker: Picker, preparation: PoolPreparation): Picker {
   const { hashBalanceFactor } = preparation;
-  return typeof hashBalanceFactor === "number"
-    ? BoundedLoad.prepare(picker, { ...preparation, hashBalanceFactor })
-    : picker;
+  return hashBalanceFactor === null
+    ? picker
+    : BoundedLoad.prepare(picker, { ...preparation, hashBalanceFactor });
 }
