@@ -13,9 +13,10 @@ import type { PoolStatus, PoolView } from "./model/view.ts";
 import { isHurried, nextDeadlineMs, openDrainUntilMs, passDeadlines } from "./state/agenda.ts";
 import { answerSync, projectConvergence } from "./state/answer-sync.ts";
 import { Counters } from "./state/counters.ts";
+import { healthOf } from "./state/health.ts";
 import { LeaseLedger } from "./state/lease-ledger.ts";
 import { pace } from "./state/pacing.ts";
-import { projectAdmits, projectSnapshot } from "./state/project.ts";
+import { projectSnapshot } from "./state/project.ts";
 import { projectQuicLbExport, projectTokensView } from "./state/project-tokens.ts";
 import { applyPoolCommand } from "./state/ring-command.ts";
 import { NO_RING, type RingState, toDocument } from "./state/ring-state.ts";
@@ -92,18 +93,22 @@ export class Ring extends DurableBase {
     if (this.#passDeadlines(nowMs)) await this.#setAlarm();
     if (this.#ring.kind === "absent") return refuse(NO_POOL);
     const { pool, version, backends } = this.#ring;
+    const admits = new Map(this.#snapshot?.backends.map((backend) => [backend.id, backend.admits]));
     return ok({
       pool,
       version,
       convergence: projectConvergence(this.#ledger, version, nowMs),
       backends: backends.map((backend) => ({
         id: backend.id,
-        admits: projectAdmits(backend),
+        admits: admits.get(backend.id) ?? "none",
         weight: backend.weight,
+        health: healthOf(backend),
+        pin: backend.pin,
         drainsUntilMs: openDrainUntilMs(backend),
         inFlight: this.#ledger.inFlight(backend.id, nowMs),
         outcomes: this.#counters.outcomes(backend.id),
       })),
+      tiers: this.#snapshot?.tiers ?? [],
       protocols: this.#counters.protocols,
       incidents: this.#counters.incidents,
       sessions: this.#counters.sessions,

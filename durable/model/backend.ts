@@ -51,6 +51,9 @@ export type AdminState = v.InferOutput<typeof AdminStateSchema>;
 
 const LABEL_RANGE = `must be a string of at most ${LIMITS.labelValueLength} characters`;
 const LABELS_RANGE = "must be an object of strings";
+/** Name of a label. */
+export const LabelNameSchema = BackendIdSchema;
+
 const LabelsSchema = v.pipe(
   v.custom<Record<string, unknown>>(
     (labels) => typeof labels === "object" && !Array.isArray(labels),
@@ -61,7 +64,7 @@ const LabelsSchema = v.pipe(
     "must not use __proto__, constructor or prototype for a label",
   ),
   v.record(
-    BackendIdSchema,
+    LabelNameSchema,
     v.pipe(v.string(LABEL_RANGE), v.maxLength(LIMITS.labelValueLength, LABEL_RANGE)),
     LABELS_RANGE,
   ),
@@ -72,6 +75,8 @@ const LabelsSchema = v.pipe(
 );
 
 const BINDING_RANGE = "must be the name of a Fetcher binding: 1…64 characters of A-Z, a-z, 0-9 and '_'";
+
+const PrioritySchema = integer(0, LIMITS.maxPriority);
 
 const backendEntries = {
   /** Scheme, host, optional port and optional base path. Required. */
@@ -85,6 +90,8 @@ const backendEntries = {
   ),
   /** Free words about it: zone, release. Default none. */
   labels: v.optional(LabelsSchema, {}),
+  /** Its tier, 0…9: those of 0 serve, and each later one what the earlier ones have too few healthy backends for. Default 0. */
+  priority: v.optional(PrioritySchema, 0),
 };
 
 /** A backend as an operator writes it. Where `admin` is left out, the state it is in stays; a new one is active. */
@@ -97,6 +104,7 @@ export const BackendPatchSchema = record({
   weight: v.optional(integer(0, LIMITS.maxWeight)),
   via: v.optional(backendEntries.via.wrapped),
   labels: v.optional(LabelsSchema),
+  priority: v.optional(PrioritySchema),
   admin: v.optional(AdminStateSchema),
 });
 export type BackendPatch = v.InferOutput<typeof BackendPatchSchema>;

@@ -1,4 +1,5 @@
 import type { BackendInput, BackendPatch } from "./backend.ts";
+import type { PinInput } from "./health.ts";
 import type { BackendId, PoolName, RouteId } from "./names.ts";
 import type { PoolDocument, PoolPatch } from "./pool.ts";
 import type { RouteInput, RoutePatch } from "./route.ts";
@@ -17,7 +18,9 @@ export type PoolCommand =
   | { readonly kind: "drain-backend"; readonly id: BackendId; readonly forMs: number | null }
   | { readonly kind: "undrain-backend"; readonly id: BackendId }
   | { readonly kind: "disable-backend"; readonly id: BackendId }
-  | { readonly kind: "enable-backend"; readonly id: BackendId };
+  | { readonly kind: "enable-backend"; readonly id: BackendId }
+  | { readonly kind: "pin-backend"; readonly id: BackendId; readonly pin: PinInput }
+  | { readonly kind: "unpin-backend"; readonly id: BackendId };
 
 /** A change an operator asks of the directory. */
 export type DirectoryCommand =

@@ -13,6 +13,7 @@ export const LIMITS = {
   pathLength: 1_024,
   urlLength: 2_048,
   maxWeight: 1_000,
+  maxPriority: 9,
   /** Longest drain: seven days. */
   maxDrainMs: 7 * 24 * 3_600_000,
   /** Body of one admin request. */

@@ -10,9 +10,20 @@ export type Outcome = (typeof OUTCOMES)[number];
  * A request that reached no backend, or was served in need. `no_backend`: none admits it. `degraded`: served from a
  * snapshot past its lease. `loop`: refused because it had passed here before. `session_refused`: its session's backend is
  * lost, and the pool would rather refuse it than move it. `migration`: a connection came from another address or colo than
- * before, and stayed where it is.
+ * before, and stayed where it is. `panic`: a backend was picked whatever its health. `full`: every backend that would take it
+ * has as much in flight as it may. `shed`: turned away on purpose. `fallback`: the fallback pool served it instead.
  */
-export const INCIDENTS = ["no_backend", "degraded", "loop", "session_refused", "migration"] as const;
+export const INCIDENTS = [
+  "no_backend",
+  "degraded",
+  "loop",
+  "session_refused",
+  "migration",
+  "panic",
+  "full",
+  "shed",
+  "fallback",
+] as const;
 export type Incident = (typeof INCIDENTS)[number];
 
 /**

@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { ListedBackendSchema } from "./backend.ts";
 import { integer, list, oneOf, record } from "./fields.ts";
 import { LIMITS } from "./limits.ts";
+import { PoolNameSchema } from "./names.ts";
 import {
   CookieNameSchema,
   HeaderNameSchema,
@@ -55,6 +56,7 @@ export const AffinitySchema = list(
 );
 export type Affinity = v.InferOutput<typeof AffinitySchema>;
 
+const AGGRESSION_RANGE = "must be a number 0.1…10";
 const RING_POINTS_RANGE = "must be a multiple of 4, 4…1000";
 
 /** Longest wait for a backend's response headers, milliseconds. */
@@ -83,9 +85,51 @@ const syncEntries = {
   maxPerSecond: v.optional(integer(1, 500), 100),
 };
 
+/** A percentage: an integer 0…100. */
+const PercentSchema = integer(0, 100);
+
+const slowStartEntries = {
+  /** How long it takes a backend to come to its full weight, milliseconds. Default 0: it has it at once. */
+  windowMs: v.optional(integer(0, 3_600_000), 0),
+  /** The curve is (time / window)^(1 / aggression): 1, the default, is a line; more than 1 begins steeper. 0.1…10. */
+  aggression: v.optional(
+    v.pipe(v.number(AGGRESSION_RANGE), v.minValue(0.1, AGGRESSION_RANGE), v.maxValue(10, AGGRESSION_RANGE)),
+    1,
+  ),
+  /** What it begins with, percent of its weight, 1…100. Default 10. */
+  minWeightPercent: v.optional(integer(1, 100), 10),
+};
+
+const tiersEntries = {
+  /**
+   * A tier takes its traffic while its healthy share times this, percent, is at least 100; what is missing spills over to
+   * the next. Default 140: a tier can lose more than a quarter of its backends before anything spills.
+   */
+  overprovisioningPercent: v.optional(integer(100, 1_000), 140),
+  /**
+   * With less than this share of a tier healthy, percent, and all tiers together not enough for the traffic, its health is
+   * ignored, since the few that are left would be next. Default 50. 0: never, and requests are refused instead.
+   */
+  panicThresholdPercent: v.optional(PercentSchema, 50),
+  /**
+   * The pool that serves, by its own configuration, what this one cannot: no backend, all full, or shed. Default null:
+   * such requests are refused. Its own fallback is not followed.
+   */
+  fallbackPool: v.optional(v.nullable(PoolNameSchema), null),
+};
+
+const shedEntries = {
+  /** Share of requests without session that is turned away at random, percent. Default 0. */
+  newPercent: v.optional(PercentSchema, 0),
+  /** Share of sessions that is turned away, always the same ones, percent. Default 0. */
+  sessionPercent: v.optional(PercentSchema, 0),
+};
+
 const poolEntries = {
   /** Default `round_robin`. */
   policy: v.optional(PolicySchema, "round_robin"),
+  /** How a hashing policy picks for a request that has no key. Default `random`. */
+  keylessPolicy: v.optional(PolicySchema, "random"),
   /**
    * Percent of its share of what is in flight in an isolate that a backend may have before its keys are led elsewhere,
    * 100…1000. Default null: no bound. 120 to 200 is common; near 100 few keys stay where they belong. Ignored by policies
@@ -105,6 +149,19 @@ const poolEntries = {
     ),
     160,
   ),
+  /**
+   * A backend that is new, or back, gets less than its weight at first. Ignored by hashing policies and `first`, and while
+   * all backends that take new traffic are in it.
+   */
+  slowStart: v.optional(record(slowStartEntries), {}),
+  tiers: v.optional(record(tiersEntries), {}),
+  /**
+   * Requests that one isolate may have in flight at one backend, 1…10000; more go elsewhere, and are refused where nothing
+   * else admits them. Default null: any number. Isolates do not know of each other, so the backend may see a multiple.
+   */
+  maxInFlight: v.optional(v.nullable(integer(1, 10_000)), null),
+  /** Turns traffic away on purpose: to the fallback pool if there is one, else with 503. */
+  shed: v.optional(record(shedEntries), {}),
   /** Default `[]`: round robin per request. */
   affinity: v.optional(AffinitySchema, []),
   /**
@@ -179,6 +236,7 @@ export const PoolConfigSchema = v.pipe(
   ),
 );
 export type PoolConfig = v.InferOutput<typeof PoolConfigSchema>;
+export type SlowStart = PoolConfig["slowStart"];
 
 /** Every field at its default. */
 export const DEFAULT_POOL_CONFIG: PoolConfig = v.parse(PoolConfigSchema, {});

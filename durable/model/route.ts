@@ -1,8 +1,10 @@
 import * as v from "valibot";
-import { integer, list, record } from "./fields.ts";
+import { LabelNameSchema } from "./backend.ts";
+import { integer, list, oneOf, record } from "./fields.ts";
 import { LIMITS } from "./limits.ts";
 import { type PoolName, PoolNameSchema, RouteIdSchema } from "./names.ts";
 import { AffinitySchema, HeaderTimeoutSchema, PolicySchema } from "./pool.ts";
+import { HeaderNameSchema } from "./token.ts";
 
 const HOST_RANGE =
   "must be a lower-case hostname without port, or '*.' and one: api.example.com, *.example.com";
@@ -37,6 +39,32 @@ const HeaderMatchSchema = record({
   value: v.optional(v.pipe(v.string(HEADER_VALUE_RANGE), v.maxLength(1_024, HEADER_VALUE_RANGE))),
 });
 
+const SUBSET_RANGE =
+  'must be an object whose by is "header" (with a name), "country" or "colo", with a label and perhaps a fallback';
+
+/** What both kinds of subset say. */
+const subsetEntries = {
+  /** The label whose value has to be the request's, letters in either case. Required. */
+  label: LabelNameSchema,
+  /** Where the request says nothing, or nothing that a backend has: `any` backend, the default, or `none`, which is 503. */
+  fallback: v.optional(oneOf(["any", "none"]), "any"),
+};
+
+/**
+ * Restricts requests to backends whose label has the value of a request header, or is the client's country (`DE`) or the
+ * data centre it came in by (`FRA`). Sessions that are elsewhere stay there.
+ */
+const SubsetSchema = v.variant(
+  "by",
+  [
+    record({ by: v.literal("header"), name: HeaderNameSchema, ...subsetEntries }),
+    record({ by: v.literal("country"), ...subsetEntries }),
+    record({ by: v.literal("colo"), ...subsetEntries }),
+  ],
+  SUBSET_RANGE,
+);
+export type Subset = v.InferOutput<typeof SubsetSchema>;
+
 const SplitSchema = v.pipe(
   list(record({ pool: PoolNameSchema, weight: integer(0, LIMITS.maxWeight) }), LIMITS.poolsPerSplit),
   v.minLength(1, "must name at least one pool"),
@@ -64,6 +92,8 @@ const routeEntries = {
   policy: v.optional(PolicySchema),
   /** Instead of the pool's affinity chain; `[]` makes every request free. */
   affinity: v.optional(AffinitySchema),
+  /** Only backends of the pool that fit the request. Default: all. */
+  subset: v.optional(SubsetSchema),
   /** What the matched prefix becomes on the way to the backend: path `/api`, rewritePath `/v2`: `/api/x` → `/v2/x`. */
   rewritePath: v.optional(PathSchema),
   /** Instead of the pool's header timeout, milliseconds. */
@@ -97,6 +127,7 @@ export const RoutePatchSchema = record({
   split: v.nullish(SplitSchema),
   policy: v.nullish(PolicySchema),
   affinity: v.nullish(AffinitySchema),
+  subset: v.nullish(SubsetSchema),
   rewritePath: v.nullish(PathSchema),
   headerTimeoutMs: v.nullish(HeaderTimeoutSchema),
 });

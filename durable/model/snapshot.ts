@@ -10,6 +10,17 @@ import type { GeneratorName } from "./token.ts";
  */
 export type Admits = "new" | "sticky" | "none";
 
+/** Backends of one priority and one state of health, and what of the new traffic they take. */
+export interface Tier {
+  readonly priority: number;
+  /** Whether these are the degraded ones of that priority, which come after all healthy ones. */
+  readonly isDegraded: boolean;
+  /** Of the pool's new traffic, 0…100; all tiers together have 100, or 0 where nobody takes any. */
+  readonly sharePercent: number;
+  /** So few of its priority are healthy that health is ignored: all of its backends are in here. */
+  readonly isPanicking: boolean;
+}
+
 /** A backend as an isolate routes to it. */
 export interface SnapshotBackend {
   readonly id: BackendId;
@@ -18,6 +29,13 @@ export interface SnapshotBackend {
   readonly weight: number;
   readonly via: string | null;
   readonly admits: Admits;
+  /** Index of its tier in the snapshot's. Of no consequence while it admits no new traffic. */
+  readonly tier: number;
+  /** Since when it has admitted new traffic without a break, by the ring's clock. */
+  readonly servingSinceMs: EpochMs;
+  /** It admits nothing because of its health, and not because an operator wants it so. */
+  readonly isEjected: boolean;
+  readonly labels: Readonly<Record<string, string>>;
   /** What tokens call it: unique in its pool, and not given to another while a token that names it may be alive. */
   readonly serverId: number;
   /** When it came to the pool, by the ring's clock. */
@@ -64,6 +82,7 @@ export interface Snapshot extends Versioned {
   readonly secret: string;
   readonly config: PoolConfig;
   readonly tokens: SnapshotTokens;
+  readonly tiers: readonly Tier[];
   readonly backends: readonly SnapshotBackend[];
 }
 

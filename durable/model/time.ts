@@ -15,3 +15,11 @@ export function after(time: EpochMs, durationMs: number): EpochMs {
 export function later(a: EpochMs, b: EpochMs): EpochMs {
   return a > b ? a : b;
 }
+
+/** The earliest of some points in time; null: there is none. */
+export function earliest(times: readonly (EpochMs | null)[]): EpochMs | null {
+  return times.reduce(
+    (first, time) => (first === null || (time !== null && time < first) ? time : first),
+    null,
+  );
+}

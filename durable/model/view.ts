@@ -1,9 +1,10 @@
 import type { Backend } from "./backend.ts";
+import type { Health, Pin } from "./health.ts";
 import type { BackendId, PoolName } from "./names.ts";
 import type { Incident, Outcome, Protocol, SessionFate } from "./outcome.ts";
 import type { PoolDocument } from "./pool.ts";
 import type { Route } from "./route.ts";
-import type { Admits } from "./snapshot.ts";
+import type { Admits, Tier } from "./snapshot.ts";
 import type { EpochMs } from "./time.ts";
 import type { GeneratorName } from "./token.ts";
 
@@ -29,6 +30,9 @@ export interface BackendStatus {
   readonly id: BackendId;
   readonly admits: Admits;
   readonly weight: number;
+  readonly health: Health;
+  /** What an operator says of its health; null: it is as observed. */
+  readonly pin: Pin | null;
   /** Drain deadline; null when none runs or it has passed. */
   readonly drainsUntilMs: EpochMs | null;
   /** Requests in flight, as last told by isolates that hold a lease. */
@@ -63,6 +67,8 @@ export interface PoolStatus {
   readonly version: number;
   readonly convergence: Convergence;
   readonly backends: readonly BackendStatus[];
+  /** How new traffic is shared out between tiers. */
+  readonly tiers: readonly Tier[];
   readonly protocols: Readonly<Record<Protocol, number>>;
   readonly incidents: Readonly<Record<Incident, number>>;
   /** Persistence: requests with a token, by what became of the session. */

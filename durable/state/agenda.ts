@@ -1,7 +1,8 @@
-import type { EpochMs } from "../model/time.ts";
+import { type EpochMs, earliest } from "../model/time.ts";
+import { dropPins, stampServing } from "./health.ts";
 import { advanceTokens } from "./pool-tokens.ts";
 import type { HeldBackend, LiveRing, RingState } from "./ring-state.ts";
-import { earliest, type Moment, nextConfigDeadlineMs, spreadingConfig } from "./token-configs.ts";
+import { type Moment, nextConfigDeadlineMs, spreadingConfig } from "./token-configs.ts";
 
 /** When the ring next has something to do by itself; null: never. `governsAtMs` as in `Moment`. */
 export function nextDeadlineMs(state: RingState, governsAtMs: Moment["governsAtMs"]): EpochMs | null {
@@ -9,6 +10,7 @@ export function nextDeadlineMs(state: RingState, governsAtMs: Moment["governsAtM
   const { reserved } = state.tokens;
   return earliest([
     ...state.backends.map(openDrainUntilMs),
+    ...state.backends.map(({ pin }) => pin?.untilMs ?? null),
     ...reserved.map(({ untilMs }) => untilMs),
     nextConfigDeadlineMs(state.tokens, state.config.tokens.rotateEveryMs, governsAtMs),
   ]);
@@ -23,12 +25,14 @@ export function isHurried(state: LiveRing): boolean {
 }
 
 /**
- * Does all that is due, in one version of its own: closes drains, rotates keys, frees server ids. Returns the state itself
+ * Does all that is due, in one version of its own: closes drains, drops pins, rotates keys, frees server ids. Returns the state itself
  * when nothing was, so an alarm that comes early, twice or late does no harm.
  */
 export function passDeadlines(state: RingState, moment: Moment): RingState {
   if (state.kind === "absent") return state;
-  const backends = closeDrains(state.backends, moment.nowMs);
+  const { nowMs } = moment;
+  const passed = dropPins(closeDrains(state.backends, nowMs), nowMs);
+  const backends = passed === state.backends ? passed : stampServing(state.backends, passed, nowMs);
   const tokens = advanceTokens(state, moment);
   if (backends === state.backends && tokens === state.tokens) return state;
   return { ...state, version: state.version + 1, backends, tokens };

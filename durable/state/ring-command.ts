@@ -1,5 +1,6 @@
 import type { AdminState, Backend, BackendInput } from "../model/backend.ts";
 import type { Applied, PoolCommand, Precondition } from "../model/command.ts";
+import type { Pin, PinInput } from "../model/health.ts";
 import { LIMITS } from "../model/limits.ts";
 import type { BackendId, PoolName } from "../model/names.ts";
 import { parse } from "../model/parse.ts";
@@ -8,6 +9,7 @@ import { invalid, type Refusal } from "../model/refusal.ts";
 import { ok, type Result, refuse } from "../model/result.ts";
 import { after, type EpochMs } from "../model/time.ts";
 import { diff } from "./diff.ts";
+import { stampServing } from "./health.ts";
 import { merge } from "./merge.ts";
 import { newTokens, nextTokens } from "./pool-tokens.ts";
 import { checkPrecondition } from "./precondition.ts";
@@ -85,6 +87,8 @@ function adminStatesIn(command: PoolCommand): readonly { field: string; admin: A
     case "undrain-backend":
     case "disable-backend":
     case "enable-backend":
+    case "pin-backend":
+    case "unpin-backend":
       return [];
   }
 }
@@ -170,6 +174,10 @@ function change(state: LiveRing, command: ChangeCommand, nowMs: EpochMs): Result
       return setAdmin(state, command.id, nowMs, ["active", "draining", "disabled"], { kind: "disabled" });
     case "enable-backend":
       return setAdmin(state, command.id, nowMs, ["active", "disabled"], { kind: "active" });
+    case "pin-backend":
+      return setPin(state, command.id, toPin(command.pin, nowMs));
+    case "unpin-backend":
+      return setPin(state, command.id, null);
   }
 }
 
@@ -206,6 +214,14 @@ function setAdmin(
   );
 }
 
+function setPin(state: LiveRing, id: BackendId, pin: Pin | null): Result<Body> {
+  return replaceBackend(state, id, (held) => ok({ ...held, pin }));
+}
+
+function toPin({ health, reason, forMs }: PinInput, nowMs: EpochMs): Pin {
+  return { health, reason, untilMs: after(nowMs, forMs) };
+}
+
 /** Puts another backend in the place of one, or takes it out when `replace` says null. */
 function replaceBackend(
   state: LiveRing,
@@ -238,7 +254,10 @@ function hold(
     weight: input.weight,
     via: input.via,
     labels: input.labels,
+    priority: input.priority,
     addedMs: held?.addedMs ?? nowMs,
+    servingSinceMs: held?.servingSinceMs ?? nowMs,
+    pin: held?.pin ?? null,
     admin,
     serverId: held?.serverId ?? null,
     isDrained: admin.kind === "draining" && (admin.untilMs <= nowMs || isSameDrain(admin, held)),
@@ -269,7 +288,13 @@ function conclude(
   const backends = giveServerIds(body.backends, taken, smallestSpace(configs), moment.nowMs);
   if (!backends.ok) return backends;
   const version = state.version + 1;
-  const next: LiveRing = { ...state, config, tokens: tokens.value, backends: backends.value, version };
+  const next: LiveRing = {
+    ...state,
+    config,
+    tokens: tokens.value,
+    backends: stampServing(state.backends, backends.value, moment.nowMs),
+    version,
+  };
   const changes = diff(describe(state), describe(next));
   if (changes.length === 0)
     return ok({ state, applied: { version: state.version, created: false, changes } });
@@ -277,13 +302,13 @@ function conclude(
   return ok({ state: next, applied: { version, created, changes } });
 }
 
-/** What an operator is told the differences of: the document, and which token configuration is being spread. */
+/** What an operator is told the differences of: the document, pins, and which token configuration is being spread. */
 function describe(ring: LiveRing): object {
   const spreading = spreadingConfig(ring.tokens.configs);
   const document = toDocument(ring);
-  return spreading === null
-    ? document
-    : { ...document, tokens: { ...document.tokens, spreading: spreading.id } };
+  const tokens = spreading === null ? document.tokens : { ...document.tokens, spreading: spreading.id };
+  const pins = Object.fromEntries(ring.backends.flatMap(({ id, pin }) => (pin === null ? [] : [[id, pin]])));
+  return { ...document, tokens, pins };
 }
 
 function withoutUndefined<Patch extends object>(

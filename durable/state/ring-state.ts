@@ -1,4 +1,5 @@
 import type { Backend } from "../model/backend.ts";
+import type { Pin } from "../model/health.ts";
 import type { PoolName } from "../model/names.ts";
 import type { PoolConfig, PoolDocument } from "../model/pool.ts";
 import type { EpochMs } from "../model/time.ts";
@@ -12,6 +13,9 @@ export interface HeldBackend extends Backend {
   readonly addedMs: EpochMs;
   /** What tokens call it; unique in the pool, and kept through every change of it. */
   readonly serverId: number;
+  /** Since when it takes new traffic, as `stampServing` keeps it. */
+  readonly servingSinceMs: EpochMs;
+  readonly pin: Pin | null;
 }
 
 /** What the ring holds of a pool's tokens. */
@@ -56,6 +60,6 @@ export function toDocument(ring: LiveRing): PoolDocument & { readonly backends: 
   return { ...ring.config, backends: ring.backends.map(toBackend) };
 }
 
-function toBackend({ isDrained: _, serverId: __, addedMs: ___, ...backend }: HeldBackend): Backend {
-  return backend;
+function toBackend({ id, url, weight, via, labels, priority, admin }: HeldBackend): Backend {
+  return { id, url, weight, via, labels, priority, admin };
 }

@@ -1,8 +1,7 @@
 import type { BackendId } from "../model/names.ts";
 import type { Refusal } from "../model/refusal.ts";
 import { ok, type Result, refuse } from "../model/result.ts";
-import type { EpochMs } from "../model/time.ts";
-import { earliest } from "./token-configs.ts";
+import { type EpochMs, earliest } from "../model/time.ts";
 
 /** A server id that names a removed backend in tokens that may be alive. */
 export interface ReservedServerId {

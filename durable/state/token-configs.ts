@@ -4,7 +4,7 @@ import type { Refusal } from "../model/refusal.ts";
 import { ok, type Result, refuse } from "../model/result.ts";
 import { serverIdSpace } from "../model/server-id.ts";
 import type { TokenConfig } from "../model/snapshot.ts";
-import { after, type EpochMs, later } from "../model/time.ts";
+import { after, type EpochMs, earliest, later } from "../model/time.ts";
 import { MAX_LIVE_CONFIGS, type Tokens } from "../model/token.ts";
 import { leaseEndMs } from "./lease-ledger.ts";
 
@@ -186,14 +186,6 @@ export function nextConfigDeadlineMs(
       : rotationDueMs({ configs, resting }, rotateEveryMs),
   ];
   return earliest(times);
-}
-
-/** The earliest of some points in time; null: there is none. */
-export function earliest(times: readonly (EpochMs | null)[]): EpochMs | null {
-  return times.reduce(
-    (first, time) => (first === null || (time !== null && time < first) ? time : first),
-    null,
-  );
 }
 
 /** When the schedule asks for new keys and a codepoint is free; null: never, or not before a configuration retires. */

@@ -1,6 +1,5 @@
 import { parse } from "../model/parse.ts";
 import { PoolConfigSchema } from "../model/pool.ts";
-import type { EpochMs } from "../model/time.ts";
 import { diff } from "./diff.ts";
 import { newTokens } from "./pool-tokens.ts";
 import type { AbsentRing, HeldBackend, HeldTokens, LiveRing, RingState } from "./ring-state.ts";
@@ -14,12 +13,11 @@ export type StoredRing =
       readonly tokens?: HeldTokens;
     });
 
+/** Fields of a backend that were not stored from the beginning. */
+type Later = "serverId" | "addedMs" | "priority" | "servingSinceMs" | "pin";
+
 /** A backend as any version of this code may have stored it. */
-export type StoredBackend = Omit<HeldBackend, "serverId" | "addedMs"> & {
-  /** Both are absent in what was stored before there were tokens. */
-  readonly serverId?: number;
-  readonly addedMs?: EpochMs;
-};
+export type StoredBackend = Omit<HeldBackend, Later> & Partial<Pick<HeldBackend, Later>>;
 
 /**
  * Brings a pool that an older version of this code stored to the present shape, in a version of its own, so that isolates
@@ -32,17 +30,22 @@ export function upgradeRing(
   moment: Pick<Moment, "keys" | "nowMs">,
 ): RingState {
   if (head.kind === "absent") return head;
-  const backends = rows.map(
-    (row, index): HeldBackend => ({
+  const backends = rows.map((row, index): HeldBackend => {
+    const addedMs = row.addedMs ?? moment.nowMs;
+    return {
       ...row,
       serverId: row.serverId ?? index,
-      addedMs: row.addedMs ?? moment.nowMs,
-    }),
-  );
+      addedMs,
+      priority: row.priority ?? 0,
+      servingSinceMs: row.servingSinceMs ?? addedMs,
+      pin: row.pin ?? null,
+    };
+  });
   const { tokens, ...rest } = head;
   const config = parse(PoolConfigSchema, head.config);
   if (!config.ok) throw new Error(`pool ${head.pool} as stored: ${JSON.stringify(config.refusal)}`);
-  const isInShape = tokens !== undefined && diff(head.config, config.value).length === 0;
+  const isInShape =
+    tokens !== undefined && diff(head.config, config.value).length === 0 && diff(rows, backends).length === 0;
   return {
     ...rest,
     version: isInShape ? rest.version : rest.version + 1,

@@ -12,10 +12,10 @@ it.each([
   ["drained", { admin: DRAINING, isDrained: true }, "none"],
   ["disabled", { weight: 3, admin: { kind: "disabled" } }, "none"],
 ] as const)("a backend that is %s admits its due", (_, told, admits) => {
-  expect(pool({ a: told }).backends.map(projectAdmits)).toEqual([admits]);
+  expect(pool({ a: told }).backends.map((backend) => projectAdmits(backend, false))).toEqual([admits]);
 });
 
-it("publishes of a pool what isolates route from, and of a backend no label but its region, nor what is wanted of it", () => {
+it("publishes of a pool what isolates route from, and of a backend not what is wanted of it", () => {
   const ring = pool({
     b: { weight: 2, via: "VPC", labels: { [backendId("zone")]: "x", [backendId("region")]: "weur" } },
     a: { admin: { kind: "disabled" } },
@@ -27,6 +27,7 @@ it("publishes of a pool what isolates route from, and of a backend no label but 
     secret: ring.secret,
     config: ring.config,
     tokens: { writeId: 0, configs: [TOKEN_CONFIG], removed: [] },
+    tiers: [{ priority: 0, isDegraded: false, sharePercent: 100, isPanicking: false }],
     backends: [
       {
         id: "b",
@@ -34,6 +35,10 @@ it("publishes of a pool what isolates route from, and of a backend no label but 
         weight: 2,
         via: "VPC",
         admits: "new",
+        tier: 0,
+        servingSinceMs: 0,
+        isEjected: false,
+        labels: { zone: "x", region: "weur" },
         addedMs: 0,
         serverId: 0,
         region: "weur",
@@ -44,6 +49,10 @@ it("publishes of a pool what isolates route from, and of a backend no label but 
         weight: 1,
         via: null,
         admits: "none",
+        tier: 0,
+        servingSinceMs: 0,
+        isEjected: false,
+        labels: {},
         addedMs: 0,
         serverId: 1,
         region: null,

@@ -10,7 +10,7 @@ const A = { url: "https://a.example" };
 it("fills in what a backend leaves out, except its admin state", () => {
   expect(parse(BackendInputSchema, A)).toEqual({
     ok: true,
-    value: { url: "https://a.example", weight: 1, via: null, labels: {} },
+    value: { url: "https://a.example", weight: 1, via: null, labels: {}, priority: 0 },
   });
 });
 
@@ -167,9 +167,9 @@ describe("an admin state", () => {
 });
 
 it.each([
-  ["backend", BackendInputSchema, A, "url, weight, via, labels, admin"],
-  ["patch", BackendPatchSchema, {}, "url, weight, via, labels, admin"],
-  ["listed backend", ListedBackendSchema, { ...A, id: "a" }, "id, url, weight, via, labels, admin"],
+  ["backend", BackendInputSchema, A, "url, weight, via, labels, priority, admin"],
+  ["patch", BackendPatchSchema, {}, "url, weight, via, labels, priority, admin"],
+  ["listed backend", ListedBackendSchema, { ...A, id: "a" }, "id, url, weight, via, labels, priority, admin"],
 ])("refuses an unknown field of a %s by its name", (_, schema, rest, known) => {
   expect(parse(schema, { ...rest, wieght: 5 })).toEqual(
     refusal(["wieght", 5, `is not known here; known: ${known}`]),
@@ -182,7 +182,7 @@ it.each([
   [5, 5],
   [undefined, "(missing)"],
 ])("refuses %j in the place of a backend", (input, value) => {
-  const range = "must be an object with url, weight, via, labels, admin";
+  const range = "must be an object with url, weight, via, labels, priority, admin";
   expect(parse(BackendInputSchema, input)).toEqual(refusal(["", value, range]));
 });
 
@@ -199,7 +199,7 @@ it("names everything that is wrong at once", () => {
     refusal(
       ["url", 5, URL_RANGE],
       ["weight", -1, "must be an integer 0…1000"],
-      ["colour", "red", "is not known here; known: url, weight, via, labels, admin"],
+      ["colour", "red", "is not known here; known: url, weight, via, labels, priority, admin"],
     ),
   );
 });

@@ -23,7 +23,7 @@ function deadlineMs(state: RingState): EpochMs | null {
 
 function admitsOf(state: RingState): Readonly<Record<string, string>> {
   const backends = state.kind === "live" ? state.backends : [];
-  return Object.fromEntries(backends.map((backend) => [backend.id, projectAdmits(backend)]));
+  return Object.fromEntries(backends.map((backend) => [backend.id, projectAdmits(backend, false)]));
 }
 
 it("wakes for the earliest deadline among open drains", () => {

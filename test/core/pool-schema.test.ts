@@ -6,8 +6,13 @@ import { ID_RANGE, refusal } from "./support/refusal.ts";
 
 const DEFAULTS = {
   policy: "round_robin",
+  keylessPolicy: "random",
   hashBalanceFactor: null,
   ringPoints: 160,
+  slowStart: { windowMs: 0, aggression: 1, minWeightPercent: 10 },
+  tiers: { overprovisioningPercent: 140, panicThresholdPercent: 50, fallbackPool: null },
+  maxInFlight: null,
+  shed: { newPercent: 0, sessionPercent: 0 },
   affinity: [],
   stickyDebtRounds: 16,
   connections: { maxEntries: 50_000, idleMs: 900_000 },
@@ -307,7 +312,7 @@ it.each([
   [
     "",
     {},
-    "policy, hashBalanceFactor, ringPoints, affinity, stickyDebtRounds, connections, tokens, sessions, headerTimeoutMs, drainMs, sync, backends",
+    "policy, keylessPolicy, hashBalanceFactor, ringPoints, slowStart, tiers, maxInFlight, shed, affinity, stickyDebtRounds, connections, tokens, sessions, headerTimeoutMs, drainMs, sync, backends",
   ],
   ["sync.", { sync: {} }, "refreshMs, leaseMs, waitMs, maxStaleMs, maxPerSecond"],
   ["connections.", { connections: {} }, "maxEntries, idleMs"],
@@ -344,7 +349,7 @@ it("refuses unknown fields inside lists, with their place", () => {
   expect(parse(PoolDocumentSchema, { backends, affinity: [{ by: "connection", ttl: 5 }] })).toEqual(
     refusal(
       ["affinity.0.ttl", 5, "is not known here; known: by"],
-      ["backends.1.host", "b", "is not known here; known: id, url, weight, via, labels, admin"],
+      ["backends.1.host", "b", "is not known here; known: id, url, weight, via, labels, priority, admin"],
     ),
   );
 });

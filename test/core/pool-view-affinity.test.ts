@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import type { Affinity } from "../../durable/model/pool.ts";
 import { PoolView } from "../../worker/core/pool-view.ts";
-import { snapshot } from "./support/build.ts";
+import { NOON, snapshot } from "./support/build.ts";
 import { connection, placeOf, visit } from "./support/visit.ts";
 
 type Step = Affinity[number];
@@ -38,7 +38,7 @@ it.each<[Step]>(STEPS.map((step) => [step]))(
   "binds by %j alike in every isolate, and spreads what differs",
   (step) => {
     const places = [0.1, 0.9].map((chance) => {
-      const view = new PoolView(TEN, chance);
+      const view = new PoolView(TEN, NOON, chance);
       return USERS.map((user) => placeOf(view, having([step], user, [step], chance)));
     });
     expect(places[0]).toEqual(places[1]);
@@ -52,36 +52,36 @@ it("is bound by the first step of the chain that a request has, in any order, wh
     fc.property(chain, fc.subarray([...STEPS]), fc.nat({ max: 250 }), (affinity, has, user) => {
       const first = affinity.find((step) => has.includes(step));
       const alone = first === undefined ? [] : [first];
-      const expected = placeOf(new PoolView(TEN, 0), having(alone, user, alone));
-      expect(placeOf(new PoolView(TEN, 0), having(has, user, affinity))).toBe(expected);
+      const expected = placeOf(new PoolView(TEN, NOON, 0), having(alone, user, alone));
+      expect(placeOf(new PoolView(TEN, NOON, 0), having(has, user, affinity))).toBe(expected);
     }),
     { numRuns: 500 },
   );
 });
 
 it("binds nobody who has nothing that the chain looks at", () => {
-  const view = new PoolView(snapshot({ a: 1, b: 1 }), 0);
+  const view = new PoolView(snapshot({ a: 1, b: 1 }), NOON, 0);
   const free = [1, 2, 3, 4].map(() => placeOf(view, having([], 1, STEPS)));
   expect(free).toEqual(["a", "b", "a", "b"]);
 });
 
 it("leads nobody new by a value to a backend that drains", () => {
-  const view = new PoolView(snapshot({ a: "sticky", b: 1, c: "none" }), 0);
+  const view = new PoolView(snapshot({ a: "sticky", b: 1, c: "none" }), NOON, 0);
   for (const step of STEPS) {
     expect(new Set(USERS.map((user) => placeOf(view, having([step], user, [step]))))).toEqual(new Set(["b"]));
   }
 });
 
 it("moves by values only those of a backend that is gone", () => {
-  const view = new PoolView(TEN, 0);
+  const view = new PoolView(TEN, NOON, 0);
   const places = () => USERS.map((user) => placeOf(view, having([HEADER], user, [HEADER])));
   const before = places();
-  view.adopt(snapshot(Object.fromEntries(TEN.backends.slice(1).map(({ id }) => [id, 1]))), 0);
+  view.adopt(snapshot(Object.fromEntries(TEN.backends.slice(1).map(({ id }) => [id, 1]))), NOON, 0);
   expect(places().map((to, index) => (before[index] === "b0" ? "b0" : to))).toEqual(before);
 });
 
 it("takes bound requests for turns of the round robin, so that free ones make up for them", () => {
-  const view = new PoolView(snapshot({ a: 1, b: 1, c: 1 }), 0);
+  const view = new PoolView(snapshot({ a: 1, b: 1, c: 1 }), NOON, 0);
   const bound = visit({ affinity: [{ by: "connection" }], connection: connection("tls 1") });
   const home = placeOf(view, bound);
   for (let request = 0; request < 9; request++) placeOf(view, bound);

@@ -99,7 +99,7 @@ const KEPT = { fate: "kept", grant: null, inheritance: null };
 
 it("gives a first request a token of the backend it is led to", () => {
   for (const affinity of [TOKEN, BY_TOKEN]) {
-    const view = new PoolView(shop(ABC), 0);
+    const view = new PoolView(shop(ABC), NOON, 0);
     const first = choose(view, visit({ affinity, connection: connection("tls 1") }));
     expect(first).toMatchObject({ fate: null, grant: { startedMs: NOON }, inheritance: null });
     const next = choose(view, carrying(String(tokenOf(view, first)), { affinity }));
@@ -111,9 +111,11 @@ it("gives a first request a token of the backend it is led to", () => {
 it("leads 30 parallel first requests of one connection, in 3 isolates, to one backend and into one session", () => {
   fc.assert(
     fc.property(fc.string(), fc.constantFrom("round_robin", "rendezvous"), (name, policy) => {
-      const views = [0.1, 0.5, 0.9].map((chance) => new PoolView(shop({ a: 3, b: 1, c: 2, d: 1 }), chance));
+      const views = [0.1, 0.5, 0.9].map(
+        (chance) => new PoolView(shop({ a: 3, b: 1, c: 2, d: 1 }), NOON, chance),
+      );
       const visits = Array.from({ length: 30 }, (_, index) => {
-        const view = views[index % 3] ?? new PoolView(shop(ABC), 0);
+        const view = views[index % 3] ?? new PoolView(shop(ABC), NOON, 0);
         const asks = {
           affinity: BY_TOKEN,
           policy,
@@ -139,7 +141,7 @@ it("leads 30 parallel first requests of one connection, in 3 isolates, to one ba
 });
 
 it("begins another session for another connection, and one of its own for each client that shares an address", () => {
-  const view = new PoolView(shop(ABC), 0);
+  const view = new PoolView(shop(ABC), NOON, 0);
   const named = ["tls 1", "tls 2"].map((identity) => sessionOf(view, arrive(view, identity)));
   const shared = { identity: "address 192.0.2.1", isExact: false, from: "192.0.2.1 " };
   const asks = [visit({ affinity: BY_TOKEN, connection: shared }), visit({ affinity: BY_TOKEN })];
@@ -168,12 +170,12 @@ const STAYS: readonly (readonly [string, Snapshot])[] = [
 ];
 
 it.each(STAYS)("leads a token to its backend in every isolate, old or new, when %s", (_, next) => {
-  const old = new PoolView(shop(ABC), 0);
+  const old = new PoolView(shop(ABC), NOON, 0);
   const tokens = arriveAll(old);
   const before = tokens.map((token) => placeOf(old, carrying(token)));
   expect(new Set(before).size).toBe(3);
-  old.adopt(next, 0);
-  for (const view of [old, new PoolView(next, 0.7)]) {
+  old.adopt(next, NOON, 0);
+  for (const view of [old, new PoolView(next, NOON, 0.7)]) {
     for (const policy of ["round_robin", "rendezvous"] as const) {
       const visits = tokens.map((token) => choose(view, carrying(token, { policy, chance: 0.4 })));
       expect(visits.map(({ channel }) => channel.id)).toEqual(before);
@@ -183,7 +185,7 @@ it.each(STAYS)("leads a token to its backend in every isolate, old or new, when 
 });
 
 it("knows a session by its token, on whichever connection it comes", () => {
-  const view = new PoolView(shop(ABC), 0);
+  const view = new PoolView(shop(ABC), NOON, 0);
   const token = arrive(view, "tls 1");
   const place = placeOf(view, carrying(token));
   const others = Array.from({ length: 30 }, (_, index) => connection(`tls other ${index}`));
@@ -201,16 +203,16 @@ const HISTORY = fc.array(
 
 // The promise that live sessions stay, over random histories and isolates that start anew in the middle of them.
 it("moves a session only while its backend is gone or admits nothing, in any history", () => {
-  const first = new PoolView(shop({ a: 1, b: 1, c: 1, d: 1 }), 0);
+  const first = new PoolView(shop({ a: 1, b: 1, c: 1, d: 1 }), NOON, 0);
   const tokens = arriveAll(first, 40);
   const homes = tokens.map((token) => placeOf(first, carrying(token)));
   fc.assert(
     fc.property(HISTORY, fc.boolean(), (history, isRestarted) => {
-      let view = new PoolView(shop({ a: 1, b: 1, c: 1, d: 1 }), 0);
+      let view = new PoolView(shop({ a: 1, b: 1, c: 1, d: 1 }), NOON, 0);
       for (const backends of history) {
         const next = shop(backends, { lost: { drained: "temporary", removed: "temporary" } });
-        if (isRestarted) view = new PoolView(next, 0.3);
-        else view.adopt(next, 0.3);
+        if (isRestarted) view = new PoolView(next, NOON, 0.3);
+        else view.adopt(next, NOON, 0.3);
         const admits = new Map<string, Admits>(next.backends.map((each) => [each.id, each.admits]));
         const isOpen = next.backends.some((each) => each.admits === "new");
         tokens.forEach((token, index) => {
@@ -236,16 +238,16 @@ it.each(LOSSES)(
   "serves the sessions of a backend that was %s elsewhere under `temporary`, until it is back",
   (cause, left) => {
     const rule = { lost: { [cause]: "temporary" } };
-    const view = new PoolView(shop(ABC, rule), 0);
+    const view = new PoolView(shop(ABC, rule), NOON, 0);
     const token = tokenFor(view, "b");
-    view.adopt(shop(left, rule), 0);
+    view.adopt(shop(left, rule), NOON, 0);
     for (const _ of [1, 2]) {
       const moved = choose(view, carrying(token));
       expect(moved).toMatchObject({ fate: cause, grant: null });
       expect(moved.inheritance?.sessionId).toBe(sessionOf(view, token));
       expect(moved.channel.id).not.toBe("b");
     }
-    view.adopt(shop(ABC, rule), 0);
+    view.adopt(shop(ABC, rule), NOON, 0);
     expect(placeOf(view, carrying(token))).toBe("b");
     expect(choose(view, carrying(token))).toMatchObject(KEPT);
   },
@@ -255,10 +257,10 @@ it.each(LOSSES)(
   "moves the sessions of a backend that was %s for good under `sticky`, with a new token each",
   (cause, left) => {
     const rule = { lost: { [cause]: "sticky" } };
-    const view = new PoolView(shop(ABC, rule), 0);
+    const view = new PoolView(shop(ABC, rule), NOON, 0);
     const token = tokenFor(view, "b");
     const sessionId = sessionOf(view, token);
-    view.adopt(shop(left, rule), 0);
+    view.adopt(shop(left, rule), NOON, 0);
     const laterMs = after(NOON, HOUR_MS);
     const moved = choose(view, carrying(token, { nowMs: laterMs }));
     expect(moved).toMatchObject({
@@ -268,8 +270,8 @@ it.each(LOSSES)(
     });
     const reissued = String(tokenOf(view, moved, laterMs));
     expect(sessionOf(view, reissued)).toBe(sessionId);
-    view.adopt(shop({ ...ABC, d: 5 }, rule), 0);
-    for (const each of [view, new PoolView(shop(ABC, rule), 0.5)]) {
+    view.adopt(shop({ ...ABC, d: 5 }, rule), NOON, 0);
+    for (const each of [view, new PoolView(shop(ABC, rule), NOON, 0.5)]) {
       const next = choose(each, carrying(reissued, { nowMs: laterMs }));
       expect(next).toMatchObject(KEPT);
       expect(next.channel.id).toBe(moved.channel.id);
@@ -281,45 +283,45 @@ it.each(LOSSES)(
   "refuses the sessions of a backend that was %s under `refuse`, and nobody else's",
   (cause, left) => {
     const rule = { lost: { [cause]: "refuse" } };
-    const view = new PoolView(shop(ABC, rule), 0);
+    const view = new PoolView(shop(ABC, rule), NOON, 0);
     const lost = tokenFor(view, "b");
     const other = tokenFor(view, "a");
-    view.adopt(shop(left, rule), 0);
+    view.adopt(shop(left, rule), NOON, 0);
     expect(view.choose(carrying(lost))).toEqual({ kind: "session_refused" });
     expect(view.channels().map(({ inFlight }) => inFlight)).toEqual(Object.keys(left).map(() => 0));
     expect(choose(view, carrying(other))).toMatchObject(KEPT);
     expect(arrive(view, "tls new")).toMatch(/^[\w-]+$/);
-    view.adopt(shop(ABC, rule), 0);
+    view.adopt(shop(ABC, rule), NOON, 0);
     expect(choose(view, carrying(lost))).toMatchObject(KEPT);
   },
 );
 
 it("lets each cause have its own rule, and keeps what has drained or was removed moved by default", () => {
   const rule = { lost: { drained: "refuse", removed: "temporary" } };
-  const view = new PoolView(shop(ABC, rule), 0);
+  const view = new PoolView(shop(ABC, rule), NOON, 0);
   const [b, c] = [tokenFor(view, "b"), tokenFor(view, "c")];
-  view.adopt(shop({ a: 1, b: "none" }, rule), 0);
+  view.adopt(shop({ a: 1, b: "none" }, rule), NOON, 0);
   expect(placeOf(view, carrying(b))).toBe("session_refused");
   expect(choose(view, carrying(c))).toMatchObject({ fate: "removed", grant: null });
-  view.adopt(shop({ a: 1, b: "none" }), 0);
+  view.adopt(shop({ a: 1, b: "none" }), NOON, 0);
   expect(choose(view, carrying(b)).grant).not.toBeNull();
   expect(choose(view, carrying(c)).grant).not.toBeNull();
 });
 
 it("has no backend for a lost session where nobody takes anything new", () => {
-  const view = new PoolView(shop(ABC), 0);
+  const view = new PoolView(shop(ABC), NOON, 0);
   const token = tokenFor(view, "b");
-  view.adopt(shop({ a: "sticky", b: "none", c: "none" }), 0);
+  view.adopt(shop({ a: "sticky", b: "none", c: "none" }), NOON, 0);
   expect(view.choose(carrying(token))).toEqual({ kind: "no_backend" });
 });
 
 it.each(LOSSES)(
   "leads parallel requests with one token of a backend that was %s together, in every isolate",
   (_, left) => {
-    const old = new PoolView(shop(ABC), 0);
+    const old = new PoolView(shop(ABC), NOON, 0);
     const lost = arriveAll(old, 200).filter((token) => placeOf(old, carrying(token)) === "b");
-    old.adopt(shop({ ...left, d: 1 }), 0);
-    const views = [old, ...[0.2, 0.8].map((chance) => new PoolView(shop({ ...left, d: 1 }), chance))];
+    old.adopt(shop({ ...left, d: 1 }), NOON, 0);
+    const views = [old, ...[0.2, 0.8].map((chance) => new PoolView(shop({ ...left, d: 1 }), NOON, chance))];
     const heirs = lost.map((token) => {
       const places = views.flatMap((view, index) =>
         (["round_robin", "rendezvous"] as const).map((policy) =>
@@ -337,11 +339,11 @@ it.each(LOSSES)(
 );
 
 it("tells the heir whose session it was, on every request with the old token and on none with the new", () => {
-  const view = new PoolView(shop(ABC), 0);
+  const view = new PoolView(shop(ABC), NOON, 0);
   const token = tokenFor(view, "b");
   const sessionId = sessionOf(view, token);
   for (const next of [shop({ a: 1, b: "none", c: 1 }), shop({ a: 1, c: 1 })]) {
-    view.adopt(next, 0);
+    view.adopt(next, NOON, 0);
     const visits = [1, 2, 3].map(() => choose(view, carrying(token)));
     for (const { inheritance } of visits) expect(inheritance).toEqual({ sessionId, previous: "b" });
     const reissued = visits.map((visited) => String(tokenOf(view, visited)));
@@ -350,31 +352,31 @@ it("tells the heir whose session it was, on every request with the old token and
 });
 
 it("takes a backend that was added again under another server id for another", () => {
-  const view = new PoolView(shop(ABC), 0);
+  const view = new PoolView(shop(ABC), NOON, 0);
   const token = tokenFor(view, "b");
   const again = shop(ABC);
   const renumbered = again.backends.map((each) => (each.id === "b" ? { ...each, serverId: 99 } : each));
   const removed = [{ serverId: SERVER_IDS.indexOf("b"), id: backendId("b") }];
-  view.adopt({ ...again, backends: renumbered, tokens: { ...again.tokens, removed } }, 0);
+  view.adopt({ ...again, backends: renumbered, tokens: { ...again.tokens, removed } }, NOON, 0);
   expect(choose(view, carrying(token))).toMatchObject({ fate: "removed", inheritance: { previous: "b" } });
 });
 
 // What happened: a client got a token of a new backend from one isolate, came to another that had not heard of the backend
 // yet, and was moved for good.
 it("leaves the token alone of a backend that is newer than the snapshot", () => {
-  const [ahead, behind] = [new PoolView(shop(ABC), 0), new PoolView(shop(ABC), 0)];
+  const [ahead, behind] = [new PoolView(shop(ABC), NOON, 0), new PoolView(shop(ABC), NOON, 0)];
   const token = tokenFor(ahead, "b");
   const before = shop({ a: 1, c: 1 });
-  behind.adopt({ ...before, tokens: { ...before.tokens, removed: [] } }, 0);
+  behind.adopt({ ...before, tokens: { ...before.tokens, removed: [] } }, NOON, 0);
   const served = choose(behind, carrying(token));
   expect(served).toMatchObject({ fate: "unknown", grant: null, inheritance: null });
   expect(placeOf(behind, carrying(token, { connection: connection("tls other") }))).toBe(served.channel.id);
-  behind.adopt(shop(ABC), 0);
+  behind.adopt(shop(ABC), NOON, 0);
   expect(placeOf(behind, carrying(token))).toBe("b");
 });
 
 it("counts a migration of whoever carries a token once per change, and leaves it where it is", () => {
-  const view = new PoolView(shop(ABC), 0);
+  const view = new PoolView(shop(ABC), NOON, 0);
   const token = arrive(view, "tls phone");
   const by = (from: string): Chosen =>
     choose(view, carrying(token, { connection: connection("tls phone", from) }));
@@ -392,13 +394,14 @@ function edited(token: string, at: number): string {
 }
 
 it("counts what cannot be read as what it is, and gives a new token for all but what others may read", () => {
-  const view = new PoolView(shop(ABC), 0);
+  const view = new PoolView(shop(ABC), NOON, 0);
   const token = arrive(view, "tls 1");
   const stranger = new PoolView(
     shop(ABC, {}, { tokens: { writeId: 1, configs: [OTHER_KEYS], removed: [] } }),
+    NOON,
     0,
   );
-  const elsewhere = new PoolView(shop(ABC, {}, { pool: poolName("other") }), 0);
+  const elsewhere = new PoolView(shop(ABC, {}, { pool: poolName("other") }), NOON, 0);
   const cases: readonly (readonly [string, EpochMs, SessionFate])[] = [
     [edited(token, 30), NOON, "invalid"],
     ["nonsense", NOON, "invalid"],
@@ -420,10 +423,10 @@ it("counts what cannot be read as what it is, and gives a new token for all but 
 });
 
 it("leads a token of unknown keys to one place in every isolate, and back when the keys are known", () => {
-  const knowing = new PoolView(shop(ABC, {}, ROTATED), 0);
+  const knowing = new PoolView(shop(ABC, {}, ROTATED), NOON, 0);
   const tokens = arriveAll(knowing);
   const homes = tokens.map((token) => placeOf(knowing, carrying(token)));
-  const views = [0.1, 0.5, 0.9].map((chance) => new PoolView(shop(ABC), chance));
+  const views = [0.1, 0.5, 0.9].map((chance) => new PoolView(shop(ABC), NOON, chance));
   const places = views.map((view, index) =>
     tokens.flatMap((token) =>
       [0, 1].map(() => {
@@ -437,7 +440,7 @@ it("leads a token of unknown keys to one place in every isolate, and back when t
   expect(places[2]).toEqual(places[0]);
   expect(new Set(places[0]).size).toBe(3);
   for (const view of views) {
-    view.adopt(shop(ABC, {}, ROTATED), 0);
+    view.adopt(shop(ABC, {}, ROTATED), NOON, 0);
     expect(tokens.map((token) => placeOf(view, carrying(token)))).toEqual(homes);
   }
 });
@@ -451,9 +454,9 @@ function carryingAll(texts: readonly string[]): Choosing {
 it("goes by the readable one of several tokens, and replaces none while one is of unknown keys", () => {
   const inBoth = shop(ABC).config;
   const config = { ...inBoth, tokens: { ...inBoth.tokens, cookie: poolConfig({}).tokens.cookie } };
-  const view = new PoolView(shop(ABC, {}, { config }), 0);
-  const stranger = new PoolView(shop(ABC, {}, ROTATED), 0);
-  const plain = new PoolView(shop(ABC), 0);
+  const view = new PoolView(shop(ABC, {}, { config }), NOON, 0);
+  const stranger = new PoolView(shop(ABC, {}, ROTATED), NOON, 0);
+  const plain = new PoolView(shop(ABC), NOON, 0);
   const [good, unknown] = [tokenFor(plain, "b"), arrive(stranger, "tls 1")];
   for (const texts of [
     [good, "junk"],
@@ -472,14 +475,14 @@ it("goes by the readable one of several tokens, and replaces none while one is o
 });
 
 it("leads no token that was changed in any character to a backend as its own", () => {
-  const view = new PoolView(shop(ABC), 0);
+  const view = new PoolView(shop(ABC), NOON, 0);
   const token = arrive(view, "tls 1");
   const fates = Array.from(token, (_, at) => choose(view, carrying(edited(token, at))).fate);
   expect(fates.filter((fate) => fate !== "invalid" && fate !== "unknown")).toEqual([]);
 });
 
 it("renews a token when half of its life is over, and not before", () => {
-  const view = new PoolView(shop(ABC), 0);
+  const view = new PoolView(shop(ABC), NOON, 0);
   const token = arrive(view, "tls 1");
   const home = placeOf(view, carrying(token));
   const halfMs = LIFETIME_MS / 2;
@@ -501,9 +504,9 @@ it("renews a token when half of its life is over, and not before", () => {
 
 it("renews the token of a session that is served elsewhere for now, for the backend that it will come back to", () => {
   const rule = { lost: { drained: "temporary" } };
-  const view = new PoolView(shop(ABC, rule), 0);
+  const view = new PoolView(shop(ABC, rule), NOON, 0);
   const token = tokenFor(view, "b");
-  view.adopt(shop({ a: 1, b: "none", c: 1 }, rule), 0);
+  view.adopt(shop({ a: 1, b: "none", c: 1 }, rule), NOON, 0);
   const nowMs = after(NOON, LIFETIME_MS - HOUR_MS);
   expect(choose(view, carrying(token))).toMatchObject({ fate: "drained", grant: null });
   const away = choose(view, carrying(token, { nowMs }));
@@ -512,22 +515,22 @@ it("renews the token of a session that is served elsewhere for now, for the back
     grant: { sessionId: sessionOf(view, token), startedMs: NOON },
   });
   const renewed = String(tokenOf(view, away, nowMs));
-  view.adopt(shop(ABC, rule), 0);
+  view.adopt(shop(ABC, rule), NOON, 0);
   expect(placeOf(view, carrying(renewed, { nowMs: after(NOON, LIFETIME_MS) }))).toBe("b");
 });
 
 const AGED = { maxAgeMs: HOUR_MS };
 
 it("places a session anew when it is older than it may be, alike in every isolate, so that newcomers get a share", () => {
-  const old = new PoolView(shop(ABC, AGED), 0);
+  const old = new PoolView(shop(ABC, AGED), NOON, 0);
   const tokens = arriveAll(old, 200);
   const grown = shop({ ...ABC, d: 1, e: 1 }, AGED);
-  old.adopt(grown, 0);
+  old.adopt(grown, NOON, 0);
   const youngMs = after(NOON, HOUR_MS);
   const before = tokens.map((token) => choose(old, carrying(token, { nowMs: youngMs })));
   for (const visited of before) expect(visited).toMatchObject(KEPT);
   const nowMs = after(NOON, HOUR_MS + 1);
-  const [here, there] = [old, new PoolView(grown, 0.6)].map((view) =>
+  const [here, there] = [old, new PoolView(grown, NOON, 0.6)].map((view) =>
     tokens.map((token) => choose(view, carrying(token, { nowMs, chance: 0.3 }))),
   );
   expect(there?.map(({ channel }) => channel.id)).toEqual(here?.map(({ channel }) => channel.id));
@@ -549,7 +552,7 @@ it("places a session anew when it is older than it may be, alike in every isolat
 });
 
 it("begins a session's age anew with the token it gets, so that it is placed anew once", () => {
-  const view = new PoolView(shop(ABC, AGED), 0);
+  const view = new PoolView(shop(ABC, AGED), NOON, 0);
   const token = arrive(view, "tls 1");
   const nowMs = after(NOON, HOUR_MS + 1_000);
   const moved = choose(view, carrying(token, { nowMs }));
@@ -559,28 +562,28 @@ it("begins a session's age anew with the token it gets, so that it is placed ane
 });
 
 it("places a session anew that has sent as many requests as it may, counted by token", () => {
-  const view = new PoolView(shop(ABC, { maxRequests: 3 }), 0);
+  const view = new PoolView(shop(ABC, { maxRequests: 3 }), NOON, 0);
   const [token, other] = [arrive(view, "tls 1"), arrive(view, "tls 2")];
   const grants = (text: string, times: number) =>
     Array.from({ length: times }, () => choose(view, carrying(text)).grant !== null);
   expect(grants(token, 2)).toEqual([false, false]);
   expect(grants(other, 1)).toEqual([false]);
-  view.adopt(shop(ABC, { maxRequests: 3 }), 0);
+  view.adopt(shop(ABC, { maxRequests: 3 }), NOON, 0);
   expect(grants(token, 2)).toEqual([false, true]);
   const next = String(tokenOf(view, choose(view, carrying(token))));
   expect(grants(next, 4)).toEqual([false, false, false, true]);
 });
 
 it("never places an old session anew on a backend that drains, and leaves it where it is if there is nobody else", () => {
-  const view = new PoolView(shop(ABC, AGED), 0);
+  const view = new PoolView(shop(ABC, AGED), NOON, 0);
   const tokens = arriveAll(view);
   const nowMs = after(NOON, 2 * HOUR_MS);
   const homes = tokens.map((token) => placeOf(view, carrying(token)));
-  view.adopt(shop({ a: 1, b: "sticky", c: 1, d: "sticky", e: 1 }, AGED), 0);
+  view.adopt(shop({ a: 1, b: "sticky", c: 1, d: "sticky", e: 1 }, AGED), NOON, 0);
   const places = tokens.map((token) => placeOf(view, carrying(token, { nowMs })));
   expect(places.filter((place, index) => place !== homes[index])).toContain("e");
   expect(places).not.toContain("d");
-  view.adopt(shop({ a: "sticky", b: "sticky", c: "sticky" }, AGED), 0);
+  view.adopt(shop({ a: "sticky", b: "sticky", c: "sticky" }, AGED), NOON, 0);
   for (const token of tokens) {
     const home = placeOf(view, carrying(token));
     const stays = choose(view, carrying(token, { nowMs }));
@@ -604,13 +607,13 @@ function regional(regions: Readonly<Record<string, string | null>>, gone: readon
 const REGIONS = { a: "eu", b: "eu", c: "us", d: "us", e: "us", f: null };
 
 it("leads a lost session to a backend of its region, while there is one", () => {
-  const view = new PoolView(regional(REGIONS), 0);
+  const view = new PoolView(regional(REGIONS), NOON, 0);
   const tokens = arriveAll(view, 120);
   const homes = tokens.map((token) => placeOf(view, carrying(token)));
   expect(new Set(homes).size).toBe(6);
   const heirsOf = (id: string, next: Snapshot) => {
-    const isolates = [view, new PoolView(next, 0.5)];
-    view.adopt(next, 0);
+    const isolates = [view, new PoolView(next, NOON, 0.5)];
+    view.adopt(next, NOON, 0);
     const lost = tokens.filter((_, index) => homes[index] === id);
     const [here, there] = isolates.map((each) => lost.map((token) => placeOf(each, carrying(token))));
     expect(there).toEqual(here);
@@ -624,7 +627,7 @@ it("leads a lost session to a backend of its region, while there is one", () => 
 });
 
 it("grants nothing where the chain does not come to its token step", () => {
-  const view = new PoolView(shop(ABC), 0);
+  const view = new PoolView(shop(ABC), NOON, 0);
   const token = tokenFor(view, "b");
   const user = { by: "header", name: "x-user" } as const;
   const headers = { "ring-token": token, "x-user": "u" };
@@ -644,7 +647,7 @@ it("grants nothing where the chain does not come to its token step", () => {
 });
 
 it("counts a migration of a connection that gets its first token, and gives it one", () => {
-  const view = new PoolView(shop(ABC), 0);
+  const view = new PoolView(shop(ABC), NOON, 0);
   const from = (place: string) =>
     choose(view, visit({ affinity: BY_TOKEN, connection: connection("tls 1", place) }));
   const [first, second] = [from("192.0.2.1 FRA"), from("192.0.2.2 FRA")];
@@ -654,7 +657,7 @@ it("counts a migration of a connection that gets its first token, and gives it o
 });
 
 it("moves no old session while the pool stays as it was", () => {
-  const view = new PoolView(shop(ABC, AGED), 0);
+  const view = new PoolView(shop(ABC, AGED), NOON, 0);
   for (const token of arriveAll(view, 100)) {
     const visited = choose(view, carrying(token, { nowMs: after(NOON, 2 * HOUR_MS) }));
     expect(visited).toMatchObject({
@@ -666,7 +669,7 @@ it("moves no old session while the pool stays as it was", () => {
 });
 
 it("knows what a request holds of its tokens, where the route or else the pool asks for one", () => {
-  const view = new PoolView(shop(ABC), 0);
+  const view = new PoolView(shop(ABC), NOON, 0);
   const holding = (token: string, affinity?: Affinity, nowMs = NOON) =>
     view.tokenOf(new Headers({ "ring-token": token }), affinity, nowMs);
   const token = arrive(view, "tls 1");
@@ -677,16 +680,16 @@ it("knows what a request holds of its tokens, where the route or else the pool a
   expect(holding(edited(token, 30))).toBeNull();
   expect(holding(token, undefined, after(NOON, LIFETIME_MS))).toBeNull();
   expect(view.tokenOf(new Headers(), undefined, NOON)).toBeNull();
-  const other = new PoolView(shop(ABC, {}, { pool: poolName("other") }), 0);
+  const other = new PoolView(shop(ABC, {}, { pool: poolName("other") }), NOON, 0);
   expect(other.tokenOf(new Headers({ "ring-token": token }), undefined, NOON)).toBeNull();
-  view.adopt(shop(ABC, {}, { config: poolConfig({ tokens: IN_HEADER }) }), 0);
+  view.adopt(shop(ABC, {}, { config: poolConfig({ tokens: IN_HEADER }) }), NOON, 0);
   expect(view.hasTokens).toBe(false);
   expect(holding(token)).toBeNull();
   expect(holding(token, TOKEN)).toBe("opened");
 });
 
 it("counts every request with a token as in flight where it goes", () => {
-  const view = new PoolView(shop(ABC), 0);
+  const view = new PoolView(shop(ABC), NOON, 0);
   const token = tokenFor(view, "b");
   for (const _ of [1, 2]) view.choose(carrying(token));
   expect(view.channels().map(({ id, inFlight }) => `${id} ${inFlight}`)).toEqual(["a 0", "b 2", "c 0"]);

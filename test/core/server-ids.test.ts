@@ -47,7 +47,7 @@ function done(ring: RingState, commands: readonly PoolCommand[], when = at(0)): 
 }
 
 function put(id: string): PoolCommand {
-  const backend = { url: `https://${id}.example`, weight: 1, via: null, labels: {} };
+  const backend = { url: `https://${id}.example`, weight: 1, via: null, labels: {}, priority: 0 };
   return { kind: "put-backend", id: backendId(id), backend };
 }
 
@@ -69,6 +69,7 @@ function poolOf(count: number, serverIdBytes = 1): LiveRing {
     weight: 1,
     via: null,
     labels: {},
+    priority: 0,
   }));
   return done(NO_RING, [{ kind: "put-pool", document: { ...wanted, backends } }]);
 }
@@ -80,7 +81,7 @@ it("gives each backend the smallest server id that is free, and keeps it through
     {
       kind: "put-backend",
       id: backendId("a"),
-      backend: { url: "https://z.example", weight: 0, via: null, labels: {} },
+      backend: { url: "https://z.example", weight: 0, via: null, labels: {}, priority: 0 },
     },
     { kind: "drain-backend", id: backendId("c"), forMs: 0 },
     put("d"),

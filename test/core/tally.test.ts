@@ -9,7 +9,7 @@ import { backendId, snapshot } from "./support/build.ts";
 
 function channels(...ids: readonly string[]): readonly SubChannel[] {
   return snapshot(Object.fromEntries(ids.map((id) => [id, 1]))).backends.map(
-    (backend) => new SubChannel(backend),
+    (backend) => new SubChannel(backend, new Set()),
   );
 }
 
@@ -26,7 +26,7 @@ it("folds what happened into one report", () => {
     batch: 0,
     backends: [{ id: "a", outcomes: { ...zeros(OUTCOMES), answered: 2, timed_out: 1 } }],
     protocols: { "HTTP/1.0": 0, "HTTP/1.1": 0, "HTTP/2": 0, "HTTP/3": 1, other: 0 },
-    incidents: { no_backend: 1, degraded: 0, loop: 0, session_refused: 1, migration: 2 },
+    incidents: { ...zeros(INCIDENTS), no_backend: 1, session_refused: 1, migration: 2 },
     sessions: { ...zeros(SESSION_FATES), kept: 2, drained: 1, unknown: 1 },
   });
 });

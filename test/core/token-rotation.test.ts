@@ -7,7 +7,7 @@ import { backendId } from "./support/build.ts";
 import { type TokenStep, TokenWorld } from "./support/token-world.ts";
 
 const ID = fc.constantFrom("a", "b", "c", "d").map(backendId);
-const BACKEND = { url: "https://new.example", weight: 1, via: null, labels: {} };
+const BACKEND = { url: "https://new.example", weight: 1, via: null, labels: {}, priority: 0 };
 
 /** Whole pools of some of the backends, with settings at their defaults or a short lifetime. */
 const DOCUMENT = fc.tuple(fc.uniqueArray(ID), fc.constantFrom(60_000, 86_400_000)).map(([ids, lifetimeMs]) =>

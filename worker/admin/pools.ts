@@ -3,6 +3,7 @@ import * as v from "valibot";
 import { BackendInputSchema, BackendPatchSchema } from "../../durable/model/backend.ts";
 import type { Applied, DirectoryChange, PoolChange, PoolCommand } from "../../durable/model/command.ts";
 import { integer, record } from "../../durable/model/fields.ts";
+import { PinInputSchema } from "../../durable/model/health.ts";
 import { LIMITS } from "../../durable/model/limits.ts";
 import { type BackendId, BackendIdSchema, type PoolName, PoolNameSchema } from "../../durable/model/names.ts";
 import { parse } from "../../durable/model/parse.ts";
@@ -96,6 +97,12 @@ export const pools = new Hono<AdminContext>()
       apply(context, pool, { kind: "drain-backend", id, forMs: forMs ?? null }),
     ),
   )
+  .put("/:pool/backends/:backend/pin", (context) =>
+    withBackendBody(context, PinInputSchema, (pool, id, pin) =>
+      apply(context, pool, { kind: "pin-backend", id, pin }),
+    ),
+  )
+  .delete("/:pool/backends/:backend/pin", (context) => act(context, "unpin-backend"))
   .post("/:pool/backends/:backend/undrain", (context) => act(context, "undrain-backend"))
   .post("/:pool/backends/:backend/disable", (context) => act(context, "disable-backend"))
   .post("/:pool/backends/:backend/enable", (context) => act(context, "enable-backend"));
@@ -151,7 +158,7 @@ async function isStale(context: PoolContext, pool: PoolName): Promise<Refusal | 
 
 function act(
   context: PoolContext,
-  kind: "undrain-backend" | "disable-backend" | "enable-backend",
+  kind: "undrain-backend" | "disable-backend" | "enable-backend" | "unpin-backend",
 ): Promise<Response> {
   return withBackendBody(context, NothingSchema, (pool, id) => apply(context, pool, { kind, id }));
 }

@@ -5,12 +5,15 @@ import type { SnapshotBackend } from "../../durable/model/snapshot.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
 import type { Credentials } from "./affinity.ts";
 import type { SubChannel } from "./sub-channel.ts";
+import type { WantedSubset } from "./subset.ts";
 
 /** What a request brings to the choice of its backend. */
 export interface Choosing {
   /** The route's word, else the pool's. */
   readonly policy: PolicyName;
   readonly affinity: Affinity;
+  /** Restricts who may be chosen; null: nothing does. */
+  readonly subset: WantedSubset | null;
   readonly credentials: Credentials;
   readonly nowMs: EpochMs;
   /** A random number, 0 ≤ chance < 1. */
@@ -47,6 +50,7 @@ export interface Chosen {
 
 /**
  * Where a request goes. `no_backend`: none admits it. `session_refused`: its session's backend is lost, and the pool would
- * rather refuse it than move it.
+ * rather refuse it than move it. `full`: whoever would take it has as much in flight as it may. `shed`: the pool turns a
+ * part of its traffic away.
  */
-export type Choice = Chosen | { readonly kind: "no_backend" | "session_refused" };
+export type Choice = Chosen | { readonly kind: "no_backend" | "session_refused" | "full" | "shed" };

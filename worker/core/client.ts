@@ -23,6 +23,18 @@ export class Client implements Credentials {
     this.#front = front;
   }
 
+  /** Two letters; null when unknown. */
+  get country(): string | null {
+    const { country } = this.#cf;
+    return typeof country === "string" ? country : null;
+  }
+
+  /** Three letters of the data centre it came in by; null when unknown. */
+  get colo(): string | null {
+    const { colo } = this.#cf;
+    return typeof colo === "string" ? colo : null;
+  }
+
   get connection(): Connection | null {
     if (this.#connection === undefined) {
       const front = this.#front;

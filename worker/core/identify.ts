@@ -14,6 +14,8 @@ interface CfFacts {
   readonly tlsClientRandom?: unknown;
   /** Three letters of the data centre: `FRA`. */
   readonly colo?: unknown;
+  /** Two letters of the client's country: `DE`. */
+  readonly country?: unknown;
 }
 
 /** Reads `request.cf` as what it may hold; it is undefined where nothing in front of us speaks for the client. */

@@ -1,26 +1,28 @@
 import type { BackendId } from "../../durable/model/names.ts";
 import type { SessionFate } from "../../durable/model/outcome.ts";
-import type { Affinity, PolicyName } from "../../durable/model/pool.ts";
+import type { Affinity } from "../../durable/model/pool.ts";
 import { regionOctet } from "../../durable/model/server-id.ts";
-import type { Snapshot } from "../../durable/model/snapshot.ts";
+import type { Snapshot, SnapshotBackend } from "../../durable/model/snapshot.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
-import { type HashedStep, hashedText, usesTokens } from "./affinity.ts";
+import { hashedText, usesTokens } from "./affinity.ts";
 import type { Choice, Choosing, Chosen } from "./choice.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import type { Connection } from "./identify.ts";
 import { createKeyedHash, type KeyedHash, toHex } from "./keyed-hash.ts";
-import { isHashing, preparePicker } from "./policies/by-name.ts";
-import type { Candidate, Load, Picker } from "./policies/policy.ts";
-import { Rendezvous } from "./policies/rendezvous.ts";
-import { RoundRobin } from "./policies/round-robin.ts";
+import { isHashing } from "./policies/by-name.ts";
+import type { Load } from "./policies/policy.ts";
+import { type Material, Selection } from "./selection.ts";
 import { type LossCause, Sessions } from "./sessions.ts";
 import type { SubChannel } from "./sub-channel.ts";
 import { SubChannels } from "./sub-channels.ts";
+import { isInSubset, type WantedSubset } from "./subset.ts";
 import type { OpenedToken } from "./token/keyring.ts";
 
 const NOBODY: ReadonlySet<BackendId> = new Set();
 const NO_BACKEND: Choice = { kind: "no_backend" };
 const SESSION_REFUSED: Choice = { kind: "session_refused" };
+const FULL: Choice = { kind: "full" };
+const SHED: Choice = { kind: "shed" };
 
 /** Nothing is new for the client, nor for anybody else. */
 const NOTHING_NEW = {
@@ -54,22 +56,24 @@ export class PoolView {
   #hash: KeyedHash;
   #sessions: Sessions;
   readonly #channels = new SubChannels();
-  #candidates: readonly Candidate[] = [];
-  /** By the octet of a region: the candidates that are not in it. */
+  /** By the octet of a region: the backends that are not in it. */
   #elsewhere = new Map<number, ReadonlySet<BackendId>>();
   readonly #load: Load = (id) => this.#channels.find(id)?.inFlight ?? 0;
-  readonly #pickers = new Map<PolicyName, Picker>();
-  /** What binds goes by hashing whatever the policy, and never by load. Null: not prepared for this snapshot. */
-  #placing: Rendezvous | null = null;
+  readonly #everyone: Selection;
+  /** By label and value: subsets that requests have asked for and that somebody is in. */
+  readonly #subsets = new Map<string, Selection>();
   readonly #connections: ConnectionTable;
   #hasTokens = false;
+  #material: Material;
 
-  constructor(snapshot: Snapshot, chance: number) {
+  constructor(snapshot: Snapshot, nowMs: EpochMs, chance: number) {
     this.#snapshot = snapshot;
     this.#hash = createKeyedHash(snapshot.secret);
     this.#sessions = new Sessions(snapshot, null);
     this.#connections = new ConnectionTable(snapshot.config.connections);
-    this.adopt(snapshot, chance);
+    this.#material = { snapshot, hash: this.#hash, load: this.#load, nowMs, chance };
+    this.#everyone = new Selection(this.#material, "", () => true);
+    this.adopt(snapshot, nowMs, chance);
   }
 
   get snapshot(): Snapshot {
@@ -100,25 +104,34 @@ export class PoolView {
   }
 
   /** Makes a newer snapshot the one to choose from. `chance`: where a rotation that is new here begins. */
-  adopt(snapshot: Snapshot, chance: number): void {
+  adopt(snapshot: Snapshot, nowMs: EpochMs, chance: number): void {
     if (snapshot.secret !== this.#snapshot.secret) this.#hash = createKeyedHash(snapshot.secret);
     this.#snapshot = snapshot;
     this.#sessions = new Sessions(snapshot, this.#sessions);
     this.#hasTokens = usesTokens(snapshot.config.affinity);
-    this.#channels.adopt(snapshot.backends);
-    this.#candidates = snapshot.backends.filter((backend) => backend.admits === "new");
+    this.#channels.adopt(snapshot.backends, snapshot.config.maxInFlight);
     this.#elsewhere = new Map();
-    this.#placing = null;
     this.#connections.resize(snapshot.config.connections);
-    for (const [policy, previous] of this.#pickers)
-      this.#pickers.set(policy, this.#prepare(policy, previous, chance));
+    this.#material = { snapshot, hash: this.#hash, load: this.#load, nowMs, chance };
+    this.#everyone.adopt(this.#material);
+    for (const [name, subset] of this.#subsets) {
+      subset.adopt(this.#material);
+      if (subset.isEmpty) this.#subsets.delete(name);
+    }
   }
 
   /** Where a request goes. Its backend, if there is one, counts it as in flight from here on. */
   choose(choosing: Choosing): Choice {
-    const choice = choosing.affinity.length === 0 ? this.#free(choosing, null) : this.#walk(choosing);
+    const among = this.#select(choosing.subset);
+    const choice =
+      choosing.affinity.length === 0 ? this.#free(choosing, among, null) : this.#walk(choosing, among);
     if (choice.kind === "backend") choice.channel.begin();
     return choice;
+  }
+
+  /** Whether a backend is only chosen because its tier panics, and may be anything but well. */
+  isPanicking({ tier, admits }: SnapshotBackend): boolean {
+    return admits === "new" && this.#snapshot.tiers[tier]?.isPanicking === true;
   }
 
   /** Every sub-channel that has something to report, those of removed backends included. */
@@ -126,48 +139,80 @@ export class PoolView {
     return this.#channels.all();
   }
 
+  /** Who may be chosen; null: nobody that the request's subset allows. */
+  #select(subset: WantedSubset | null): Selection | null {
+    if (subset === null) return this.#everyone;
+    const { label, value, fallback } = subset;
+    const found = value === null ? null : this.#findSubset(label, value);
+    return found ?? (fallback === "any" ? this.#everyone : null);
+  }
+
+  /** Null when nobody is in it: whoever sends made-up values must not fill the memory. */
+  #findSubset(label: string, value: string): Selection | null {
+    const name = `${label}=${value}`;
+    const known = this.#subsets.get(name);
+    if (known !== undefined) return known;
+    const subset = new Selection(this.#material, name, (backend) => isInSubset(backend, label, value));
+    if (subset.isEmpty) return null;
+    this.#subsets.set(name, subset);
+    return subset;
+  }
+
   /** Walks the affinity chain: the first step that the request can be bound by decides. */
-  #walk(choosing: Choosing): Choice {
+  #walk(choosing: Choosing, among: Selection | null): Choice {
     const { affinity, credentials, nowMs } = choosing;
     let arrival: Arrival | null = null;
     for (const step of affinity) {
       if (step.by === "token") {
         const carried = this.#sessions.read(credentials.headers, nowMs);
-        if (carried?.kind === "opened")
-          return this.#charge(this.#continue(carried.token, choosing), choosing);
-        if (carried?.kind === "unknown")
-          return this.#charge(this.#serveUnknown(carried.text, choosing), choosing);
+        if (carried?.kind === "opened") {
+          if (this.#isShed(`session ${carried.token.sessionId}`)) return SHED;
+          return this.#bind(this.#continue(carried.token, choosing, among), choosing, among);
+        }
+        if (carried?.kind === "unknown") {
+          if (this.#isShed(`token ${carried.text}`)) return SHED;
+          return this.#bind(this.#serveUnknown(carried.text, choosing, among), choosing, among);
+        }
         arrival = { fate: carried?.kind ?? null };
         continue;
       }
-      const bound = step.by === "connection" ? this.#byConnection(choosing) : this.#byValue(step, choosing);
-      if (bound !== null) return this.#charge(this.#settle(bound, arrival, choosing), choosing);
+      const name = step.by === "connection" ? connectionName(choosing) : hashedText(step, credentials);
+      if (name === null) continue;
+      if (this.#isShed(name)) return SHED;
+      const bound =
+        step.by === "connection" ? this.#byConnection(choosing, among) : this.#byValue(name, choosing, among);
+      if (bound !== null) return this.#bind(this.#settle(bound, arrival, choosing), choosing, among);
     }
-    return this.#free(choosing, arrival);
+    return this.#free(choosing, among, arrival);
   }
 
-  /** Charges bound traffic to the rotation that free traffic of the same policy takes its turns in. */
-  #charge(choice: Choice, { policy, chance }: Choosing): Choice {
-    if (choice.kind !== "backend" || policy !== "round_robin") return choice;
-    const picker = this.#picker(policy, chance);
-    if (picker instanceof RoundRobin)
-      picker.charge(choice.channel.id, this.#snapshot.config.stickyDebtRounds);
+  /** Whether what names a session is of the part that the pool turns away: always the same sessions. */
+  #isShed(name: string): boolean {
+    const { sessionPercent } = this.#snapshot.config.shed;
+    return sessionPercent > 0 && this.#hash(`shed ${name}`).high < (sessionPercent / 100) * 2 ** 32;
+  }
+
+  /** Bound traffic waits for no other backend, and is charged to the rotation that free traffic takes its turns in. */
+  #bind(choice: Choice, { policy, nowMs }: Choosing, among: Selection | null): Choice {
+    if (choice.kind !== "backend") return choice;
+    if (choice.channel.isFull) return FULL;
+    if (policy === "round_robin") among?.charge(choice.channel.id, nowMs);
     return choice;
   }
 
   /** Goes on with a session where it is, if its backend takes it and it may stay. */
-  #continue(token: OpenedToken, choosing: Choosing): Choice {
+  #continue(token: OpenedToken, choosing: Choosing, among: Selection | null): Choice {
     const { nowMs } = choosing;
     token.requests++;
     const home = this.#channels.byServerId(token.serverId);
-    if (home === null || home.backend.admits === "none") return this.#rescue(token, home, choosing);
+    if (home === null || home.backend.admits === "none") return this.#rescue(token, home, choosing, among);
     const hasMigrated = hasMoved(token, choosing);
     const kept = { ...NOTHING_NEW, channel: home, fate: "kept", hasMigrated } as const;
     if (!this.#sessions.isPlacedAnew(token, nowMs)) {
       return { ...kept, grant: this.#sessions.renewal(token, home.backend, nowMs) };
     }
     const { sessionId } = token;
-    const next = this.#placeSession(token, choosing);
+    const next = this.#placeSession(token, choosing, among);
     // Only newcomers take over: among those that were there before, it is as well where it is.
     if (next === null || next === home || next.backend.addedMs <= token.startedMs) {
       return { ...kept, grant: { backend: home.backend, sessionId, startedMs: nowMs } };
@@ -178,14 +223,14 @@ export class PoolView {
   }
 
   /** Places a session whose backend is lost as the pool says. Requests with the same lost token land together. */
-  #rescue(token: OpenedToken, home: SubChannel | null, choosing: Choosing): Choice {
+  #rescue(token: OpenedToken, home: SubChannel | null, choosing: Choosing, among: Selection | null): Choice {
     const { sessionId } = token;
     const previous = home?.id ?? this.#sessions.removedBackend(token.serverId);
-    const channel = this.#placeSession(token, choosing);
+    const channel = this.#placeSession(token, choosing, among);
     // Not lost, but newer than this snapshot: whoever has a newer one can lead it there.
     if (previous === null)
       return channel === null ? NO_BACKEND : { ...NOTHING_NEW, channel, fate: "unknown" };
-    const cause: LossCause = home === null ? "removed" : "drained";
+    const cause = lossCause(home);
     const rule = this.#sessions.ruleFor(cause);
     if (rule === "refuse") return SESSION_REFUSED;
     if (channel === null) return NO_BACKEND;
@@ -200,12 +245,16 @@ export class PoolView {
   }
 
   /** A backend for a session by its id; of its own region, where its token knows one and anybody there is left. */
-  #placeSession({ sessionId, region }: OpenedToken, { chance }: Choosing): SubChannel | null {
+  #placeSession(
+    { sessionId, region }: OpenedToken,
+    { policy, chance }: Choosing,
+    among: Selection | null,
+  ): SubChannel | null {
+    if (among === null) return null;
     const key = this.#hash(`session ${sessionId}`);
-    const picker = this.#placer(chance);
-    const near = region === 0 ? null : picker.pick({ exclude: this.#outside(region), key, chance });
-    const picked = near ?? picker.pick({ exclude: NOBODY, key, chance });
-    return picked === null ? null : this.#channels.find(picked);
+    const placer = among.placer(policy);
+    const near = region === 0 ? null : placer.pick({ exclude: this.#outside(region), key, chance });
+    return this.#find(near ?? placer.pick({ exclude: NOBODY, key, chance }));
   }
 
   #outside(region: number): ReadonlySet<BackendId> {
@@ -218,9 +267,11 @@ export class PoolView {
     return outside;
   }
 
-  /** A connection seen before stays; a new one is placed by hashing, then remembered. */
-  #byConnection({ credentials: { connection }, nowMs, chance }: Choosing): Bound | null {
-    if (connection === null) return null;
+  /** A connection seen before stays; a new one is placed by hashing, then remembered: for each subset it asks for. */
+  #byConnection(choosing: Choosing, among: Selection | null): Bound | null {
+    const { nowMs, credentials } = choosing;
+    if (credentials.connection === null) return null;
+    const connection = among === null ? credentials.connection : among.own(credentials.connection);
     const { identity } = connection;
     const held = this.#connections.find(identity, nowMs);
     const channel = held === null ? null : this.#channels.find(held.backend);
@@ -229,15 +280,19 @@ export class PoolView {
       if (hasMigrated) held.from = connection.from;
       return { channel, hasMigrated, by: connection };
     }
-    const placed = this.#place(`connection ${identity}`, chance);
+    const placed = this.#place(`connection ${identity}`, choosing, among);
     if (placed === null) return null;
     this.#connections.bind(connection, placed.id, nowMs);
     return { channel: placed, hasMigrated: false, by: connection };
   }
 
-  #byValue(step: HashedStep, { credentials, chance }: Choosing): Bound | null {
-    const text = hashedText(step, credentials);
-    const placed = text === null ? null : this.#place(text, chance);
+  /** A value is led by the pool's hashing policy, its bound on load included; by the usual one if the pool has another. */
+  #byValue(text: string, choosing: Choosing, among: Selection | null): Bound | null {
+    const { policy, nowMs, chance } = choosing;
+    const placed =
+      among !== null && isHashing(policy)
+        ? this.#find(among.picker(policy, nowMs).pick({ exclude: NOBODY, key: this.#hash(text), chance }))
+        : this.#place(text, choosing, among);
     return placed === null ? null : { channel: placed, hasMigrated: false, by: null };
   }
 
@@ -245,30 +300,28 @@ export class PoolView {
    * Serves a session whose token was made under keys that have not reached this isolate: by hashing, so that its like land
    * together, and without another token, since whoever holds the keys can read the one it has.
    */
-  #serveUnknown(text: string, { chance }: Choosing): Choice {
-    const channel = this.#place(`token ${text}`, chance);
+  #serveUnknown(text: string, choosing: Choosing, among: Selection | null): Choice {
+    const channel = this.#place(`token ${text}`, choosing, among);
     return channel === null ? NO_BACKEND : { ...NOTHING_NEW, channel, fate: "unknown" };
   }
 
   /** A backend for a request that nothing binds. */
-  #free(choosing: Choosing, arrival: Arrival | null): Choice {
-    const { policy, credentials, chance } = choosing;
-    const connection = isHashing(policy) ? credentials.connection : null;
+  #free(choosing: Choosing, among: Selection | null, arrival: Arrival | null): Choice {
+    if (among === null || among.isEmpty) return NO_BACKEND;
+    const { shed, keylessPolicy, hashBalanceFactor } = this.#snapshot.config;
+    const shedShare = shed.newPercent / 100;
+    if (choosing.chance < shedShare) return SHED;
+    // What is left of the chance is as random as the whole of it was.
+    const chance = shedShare === 0 ? choosing.chance : (choosing.chance - shedShare) / (1 - shedShare);
+    const connection = isHashing(choosing.policy) ? choosing.credentials.connection : null;
+    const isKeyless = connection === null && isHashing(choosing.policy);
+    const picker = among.picker(isKeyless ? keylessPolicy : choosing.policy, choosing.nowMs);
     const key = connection === null ? null : this.#hash(`connection ${connection.identity}`);
-    const picked = this.#picker(policy, chance).pick({ exclude: NOBODY, key, chance });
-    const channel = picked === null ? null : this.#channels.find(picked);
-    return channel === null
-      ? NO_BACKEND
-      : this.#settle(
-          { channel, hasMigrated: false, by: this.#isBounded ? null : connection },
-          arrival,
-          choosing,
-        );
-  }
-
-  /** Whether the load has a say in where a key leads, so that one connection may be led to several backends. */
-  get #isBounded(): boolean {
-    return this.#snapshot.config.hashBalanceFactor !== null;
+    const channel = this.#find(picker.pick({ exclude: this.#channels.full, key, chance }));
+    if (channel === null) return FULL;
+    // With a bound, one connection may be led to several backends.
+    const by = hashBalanceFactor === null ? connection : null;
+    return this.#settle({ channel, hasMigrated: false, by }, arrival, choosing);
   }
 
   /** The choice of a backend for a request without a readable token, which gets one if the chain asked for it. */
@@ -287,42 +340,24 @@ export class PoolView {
     return toHex(this.#hash(`session of ${connection.identity} from ${connection.from}`));
   }
 
-  #place(text: string, chance: number): SubChannel | null {
-    const key = this.#hash(text);
-    const picked = this.#placer(chance).pick({ exclude: NOBODY, key, chance });
+  #place(text: string, { policy, chance }: Choosing, among: Selection | null): SubChannel | null {
+    if (among === null) return null;
+    return this.#find(among.placer(policy).pick({ exclude: NOBODY, key: this.#hash(text), chance }));
+  }
+
+  #find(picked: BackendId | null): SubChannel | null {
     return picked === null ? null : this.#channels.find(picked);
   }
+}
 
-  #placer(chance: number): Rendezvous {
-    this.#placing ??= Rendezvous.prepare({
-      candidates: this.#candidates,
-      previous: null,
-      hash: this.#hash,
-      chance,
-    });
-    return this.#placing;
-  }
+function connectionName({ credentials: { connection } }: Choosing): string | null {
+  return connection === null ? null : `connection ${connection.identity}`;
+}
 
-  #picker(policy: PolicyName, chance: number): Picker {
-    const ready = this.#pickers.get(policy);
-    if (ready !== undefined) return ready;
-    const prepared = this.#prepare(policy, null, chance);
-    this.#pickers.set(policy, prepared);
-    return prepared;
-  }
-
-  #prepare(policy: PolicyName, previous: Picker | null, chance: number): Picker {
-    const { ringPoints, hashBalanceFactor } = this.#snapshot.config;
-    return preparePicker(policy, {
-      candidates: this.#candidates,
-      previous,
-      hash: this.#hash,
-      chance,
-      load: this.#load,
-      ringPoints,
-      hashBalanceFactor,
-    });
-  }
+/** Why a session's backend takes it no more. */
+function lossCause(home: SubChannel | null): LossCause {
+  if (home === null) return "removed";
+  return home.backend.isEjected ? "ejected" : "drained";
 }
 
 /** Whether the connection that a token came by before has come from elsewhere now. Told once per change. */

@@ -33,6 +33,20 @@ export const NO_BACKEND: Problem = {
   retryAfterSeconds: 5,
 };
 
+export const FULL: Problem = {
+  status: 503,
+  title: "All backends busy",
+  detail: "Every backend that could take this request is busy.",
+  retryAfterSeconds: 1,
+};
+
+export const SHED: Problem = {
+  status: 503,
+  title: "Overloaded",
+  detail: "Part of the traffic is turned away for now.",
+  retryAfterSeconds: 10,
+};
+
 export const SESSION_LOST: Problem = {
   status: 503,
   title: "Session unavailable",

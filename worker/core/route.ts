@@ -1,6 +1,6 @@
 import { DEFAULT_POOL, type PoolName } from "../../durable/model/names.ts";
 import type { Affinity, PolicyName } from "../../durable/model/pool.ts";
-import { poolsOf, type Route } from "../../durable/model/route.ts";
+import { poolsOf, type Route, type Subset } from "../../durable/model/route.ts";
 import { usesTokens } from "./affinity.ts";
 import type { KeyedHash } from "./keyed-hash.ts";
 import { Split } from "./split.ts";
@@ -12,6 +12,8 @@ export interface Destination {
   readonly to: PoolName | Split;
   readonly policy: PolicyName | undefined;
   readonly affinity: Affinity | undefined;
+  /** Undefined: every backend of the pool may serve. */
+  readonly subset: Subset | undefined;
   readonly headerTimeoutMs: number | undefined;
   /** The matched prefix and what it becomes; null: the path stays. */
   readonly rewrite: { readonly from: string; readonly to: string } | null;
@@ -44,6 +46,7 @@ const TO_DEFAULT_POOL: Destination = {
   to: DEFAULT_POOL,
   policy: undefined,
   affinity: undefined,
+  subset: undefined,
   headerTimeoutMs: undefined,
   rewrite: null,
 };
@@ -134,11 +137,12 @@ function bySpecificity(a: Route, b: Route): number {
 }
 
 function toDestination(route: Route, hash: KeyedHash): Destination {
-  const { id, pool, split, policy, affinity, headerTimeoutMs, rewritePath: to } = route;
+  const { id, pool, split, policy, affinity, subset, headerTimeoutMs, rewritePath: to } = route;
   return {
     to: pool ?? new Split(id, split ?? [], hash),
     policy,
     affinity,
+    subset,
     headerTimeoutMs,
     rewrite: to === undefined ? null : { from: route.path, to },
   };

@@ -9,13 +9,33 @@ import type { SnapshotBackend } from "../../durable/model/snapshot.ts";
 export class SubChannel {
   /** The backend as the newest snapshot has it; as the last one had it once it was removed. */
   backend: SnapshotBackend;
-  /** Attempts begun and not ended: until the response headers, or to the end for what is followed. */
-  inFlight = 0;
+  #inFlight = 0;
+  #maxInFlight = Number.POSITIVE_INFINITY;
+  readonly #full: Set<BackendId>;
   #outcomes: Counts<Outcome> = zeros(OUTCOMES);
   #isCounted = false;
 
-  constructor(backend: SnapshotBackend) {
+  /** While the channel is full, its backend's id is in `full`. */
+  constructor(backend: SnapshotBackend, full: Set<BackendId>) {
     this.backend = backend;
+    this.#full = full;
+  }
+
+  /** Attempts begun and not ended: until the response headers, or to the end for what is followed. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Whether it has as much in flight as it may. */
+  get isFull(): boolean {
+    return this.#inFlight >= this.#maxInFlight;
+  }
+
+  /** From now on so many attempts may be in flight, `limited`; null: any number, `shared`. What is open already goes on. */
+  limit(maxInFlight: number | null): void {
+    this.#maxInFlight = maxInFlight ?? Number.POSITIVE_INFINITY;
+    if (this.isFull) this.#full.add(this.id);
+    else this.#full.delete(this.id);
   }
 
   get id(): BackendId {
@@ -24,12 +44,13 @@ export class SubChannel {
 
   /** Nothing is open, and everything counted was taken. */
   get isIdle(): boolean {
-    return this.inFlight === 0 && !this.#isCounted;
+    return this.#inFlight === 0 && !this.#isCounted;
   }
 
   /** An attempt begins. */
   begin(): void {
-    this.inFlight++;
+    this.#inFlight++;
+    if (this.isFull) this.#full.add(this.id);
   }
 
   /** Counts what became of an attempt. */
@@ -40,7 +61,8 @@ export class SubChannel {
 
   /** An attempt is over; nothing of it is open any more. */
   end(): void {
-    this.inFlight--;
+    this.#inFlight--;
+    if (!this.isFull) this.#full.delete(this.id);
   }
 
   /** What was counted since the last call; null when nothing was. */

@@ -8,13 +8,20 @@ export class SubChannels {
   #byServerId: ReadonlyMap<number, SubChannel> = new Map();
   /** Of removed backends that still have something in flight or to report. */
   #leaving: readonly SubChannel[] = [];
+  readonly #full = new Set<BackendId>();
 
-  /** The backends of the newest snapshot. */
-  adopt(backends: readonly SnapshotBackend[]): void {
+  /** Backends that have as much in flight as they may. */
+  get full(): ReadonlySet<BackendId> {
+    return this.#full;
+  }
+
+  /** The backends of the newest snapshot, and how many requests may be in flight at each; null: any number. */
+  adopt(backends: readonly SnapshotBackend[], maxInFlight: number | null): void {
     const held = new Map([...this.#leaving, ...this.#byId.values()].map((channel) => [channel.id, channel]));
     const next = backends.map((backend) => {
-      const channel = held.get(backend.id) ?? new SubChannel(backend);
+      const channel = held.get(backend.id) ?? new SubChannel(backend, this.#full);
       channel.backend = backend;
+      channel.limit(maxInFlight);
       return channel;
     });
     this.#byId = new Map(next.map((channel) => [channel.id, channel]));

@@ -4,7 +4,7 @@ import type { SyncReply } from "../../durable/model/sync.ts";
 import { PoolView } from "../core/pool-view.ts";
 import { Tally } from "../core/tally.ts";
 import type { Env } from "../env.ts";
-import { type Acknowledgement, DEFAULT_PATIENCE, Leased, type Source } from "./leased.ts";
+import { type Acknowledgement, clock, DEFAULT_PATIENCE, Leased, type Source } from "./leased.ts";
 import { callObject } from "./ring-client.ts";
 
 /** One pool in this isolate: its leased snapshot, the view made of it, and what is to be reported. */
@@ -28,6 +28,11 @@ export class EdgePool implements Source<Snapshot, Env> {
     return this.#view;
   }
 
+  /** The pool that serves what this one cannot; null: none does. */
+  get fallback(): PoolName | null {
+    return this.#view?.snapshot.config.tiers.fallbackPool ?? null;
+  }
+
   get isIdle(): boolean {
     return this.#view?.channels().every((channel) => channel.isIdle) ?? true;
   }
@@ -48,8 +53,8 @@ export class EdgePool implements Source<Snapshot, Env> {
 
   adopt(snapshot: Snapshot | null): void {
     if (snapshot === null) this.#view = null;
-    else if (this.#view === null) this.#view = new PoolView(snapshot, Math.random());
-    else this.#view.adopt(snapshot, Math.random());
+    else if (this.#view === null) this.#view = new PoolView(snapshot, clock(), Math.random());
+    else this.#view.adopt(snapshot, clock(), Math.random());
     this.#onSnapshot();
   }
 

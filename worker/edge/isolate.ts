@@ -47,10 +47,12 @@ export class Isolate {
     this.#curtain = null;
   }
 
-  /** Forgets pools that no route leads to any more, unless something is in flight there. */
+  /** Forgets pools that no route leads to any more, nor a pool that falls back on them, unless something is in flight there. */
   #keepPools(routes: readonly Route[]): void {
     this.#forgetCurtain();
-    const used = new Set([DEFAULT_POOL, ...routes.flatMap(poolsOf)]);
+    const routed = [DEFAULT_POOL, ...routes.flatMap(poolsOf)];
+    const fallbacks = routed.map((name) => this.#pools.get(name)?.fallback ?? null);
+    const used = new Set([...routed, ...fallbacks]);
     for (const [name, pool] of this.#pools) if (!used.has(name) && pool.isIdle) this.#pools.delete(name);
   }
 }

@@ -1,13 +1,24 @@
+import type { PoolConfig } from "../../durable/model/pool.ts";
 import type { RoutingTable } from "../../durable/model/snapshot.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
-import type { Chosen } from "../core/choice.ts";
+import type { Choice, Choosing, Chosen } from "../core/choice.ts";
 import { Client } from "../core/client.ts";
 import { hasLooped, requestHeaders, tellInheritance } from "../core/headers.ts";
 import type { PoolView } from "../core/pool-view.ts";
-import { LOOP, NO_BACKEND, NO_ROUTE, NO_SNAPSHOT, SESSION_LOST } from "../core/problem.ts";
+import {
+  FULL,
+  LOOP,
+  NO_BACKEND,
+  NO_ROUTE,
+  NO_SNAPSHOT,
+  type Problem,
+  SESSION_LOST,
+  SHED,
+} from "../core/problem.ts";
 import { type Destination, matchRoute, rewritePath } from "../core/route.ts";
 import { TOKEN_RANDOM_BYTES } from "../core/sessions.ts";
 import { Split } from "../core/split.ts";
+import { wantedSubset } from "../core/subset.ts";
 import { answerProblem } from "./answer-problem.ts";
 import type { EdgePool } from "./edge-pool.ts";
 import { type AddedHeaders, forward } from "./forward.ts";
@@ -21,6 +32,8 @@ interface Way {
   readonly client: Client;
   /** The routing table is past its lease. */
   readonly isDegraded: boolean;
+  /** The pool that the route leads to has passed it on. */
+  readonly isFallback: boolean;
 }
 
 type Answer = Response | Promise<Response>;
@@ -55,7 +68,7 @@ function findPool(passage: Passage, table: Obtained<RoutingTable>, nowMs: EpochM
     return answerProblem(LOOP, request);
   }
   const client = new Client(request.headers, request.cf, target.query, isolate.settings.front);
-  const way: Way = { destination, deployment, client, isDegraded: table.isDegraded };
+  const way: Way = { destination, deployment, client, isDegraded: table.isDegraded, isFallback: false };
   return to instanceof Split
     ? chooseSide(passage, way, to, nowMs)
     : holdSnapshot(passage, way, isolate.pool(to), nowMs);
@@ -93,30 +106,60 @@ function holdSnapshot(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs
 }
 
 function attempt(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs): Answer {
-  const { request } = passage;
-  const { client, destination } = way;
+  const { destination } = way;
   const { view, tally } = pool;
-  if (view === null) return answerProblem(NO_SNAPSHOT, request);
-  const { config } = view.snapshot;
-  tally.countProtocol(client.protocol);
-  const policy = destination.policy ?? config.policy;
-  const affinity = destination.affinity ?? config.affinity;
-  const choice = view.choose({ policy, affinity, credentials: client, nowMs, chance: Math.random() });
-  if (choice.kind !== "backend") {
-    tally.countIncident(choice.kind);
-    return answerProblem(choice.kind === "no_backend" ? NO_BACKEND : SESSION_LOST, request);
-  }
-  if (choice.fate !== null) tally.countSession(choice.fate);
+  if (view === null) return answerProblem(NO_SNAPSHOT, passage.request);
+  tally.countProtocol(way.client.protocol);
+  const choice = view.choose(choosing(way, view.snapshot.config, nowMs));
+  if (choice.kind !== "backend") return doWithout(passage, way, pool, choice.kind);
+  const { channel, fate, grant } = choice;
+  if (fate !== null) tally.countSession(fate);
   if (choice.hasMigrated) tally.countIncident("migration");
+  if (view.isPanicking(channel.backend)) tally.countIncident("panic");
   return forward(passage, {
-    channel: choice.channel,
+    channel,
     path: rewritePath(destination, passage.target.path) + passage.target.query,
     headers: backendHeaders(passage, way, choice),
-    headerTimeoutMs: destination.headerTimeoutMs ?? config.headerTimeoutMs,
+    headerTimeoutMs: destination.headerTimeoutMs ?? view.snapshot.config.headerTimeoutMs,
     nowMs,
-    addedHeaders: choice.grant === null ? null : () => tokenHeaders(view, choice),
+    addedHeaders: grant === null ? null : () => tokenHeaders(view, choice),
   });
 }
+
+/** What the choice of a backend depends on: the route's word, else the pool's; in a fallback pool its own alone. */
+function choosing({ destination, client, isFallback }: Way, config: PoolConfig, nowMs: EpochMs): Choosing {
+  const { policy, affinity, subset } = isFallback ? NO_WISHES : destination;
+  return {
+    policy: policy ?? config.policy,
+    affinity: affinity ?? config.affinity,
+    subset: subset === undefined ? null : wantedSubset(subset, client),
+    credentials: client,
+    nowMs,
+    chance: Math.random(),
+  };
+}
+
+const NO_WISHES = { policy: undefined, affinity: undefined, subset: undefined };
+
+/** Answers for a pool that has no backend for a request: with its fallback pool's, if it has one. */
+function doWithout(passage: Passage, way: Way, pool: EdgePool, why: Unserved): Answer {
+  const { fallback, tally } = pool;
+  if (fallback !== null && !way.isFallback && why !== "session_refused") {
+    tally.countIncident("fallback");
+    return holdSnapshot(passage, { ...way, isFallback: true }, passage.isolate.pool(fallback), clock());
+  }
+  tally.countIncident(why);
+  return answerProblem(UNSERVED[why], passage.request);
+}
+
+type Unserved = Exclude<Choice["kind"], "backend">;
+
+const UNSERVED: Readonly<Record<Unserved, Problem>> = {
+  no_backend: NO_BACKEND,
+  session_refused: SESSION_LOST,
+  full: FULL,
+  shed: SHED,
+};
 
 /** The headers a backend gets: hygiene first, then what tokens change. */
 function backendHeaders(passage: Passage, way: Way, choice: Chosen): Headers {

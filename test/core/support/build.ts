@@ -9,7 +9,7 @@ import {
 } from "../../../durable/model/names.ts";
 import { DEFAULT_POOL_CONFIG, type PoolConfig } from "../../../durable/model/pool.ts";
 import { type Route, RouteSchema } from "../../../durable/model/route.ts";
-import type { Admits, Snapshot, TokenConfig } from "../../../durable/model/snapshot.ts";
+import type { Admits, Snapshot, SnapshotBackend, TokenConfig } from "../../../durable/model/snapshot.ts";
 import { type EpochMs, epochMs } from "../../../durable/model/time.ts";
 import type { HeldBackend, LiveRing } from "../../../durable/state/ring-state.ts";
 import type { HeldConfig, Moment } from "../../../durable/state/token-configs.ts";
@@ -61,6 +61,9 @@ function heldBackend(id: string, told: Told, serverId: number): HeldBackend {
     weight: 1,
     via: null,
     labels: {},
+    priority: 0,
+    servingSinceMs: epochMs(0),
+    pin: null,
     admin: { kind: "active" },
     isDrained: false,
     addedMs: epochMs(0),
@@ -93,9 +96,12 @@ export function pool(
 
 const WRITING: HeldConfig = { ...TOKEN_CONFIG, phase: { kind: "writing" }, createdMs: NOON };
 
-/** A snapshot, by what each backend admits or how much it weighs: `snapshot({ a: 5, b: "sticky" })`. */
+/** What is said of a backend in a snapshot: its weight, what it admits, or more. */
+type ToldSnapshot = number | Admits | Partial<Omit<SnapshotBackend, "id">>;
+
+/** A snapshot, by what each backend admits or how much it weighs, or more: `snapshot({ a: 5, b: "sticky", c: { tier: 1 } })`. */
 export function snapshot(
-  backends: Readonly<Record<string, number | Admits>>,
+  backends: Readonly<Record<string, ToldSnapshot>>,
   changed: Partial<Snapshot> = {},
 ): Snapshot {
   return {
@@ -105,17 +111,27 @@ export function snapshot(
     secret: "000102030405060708090a0b0c0d0e0f",
     config: DEFAULT_POOL_CONFIG,
     tokens: { writeId: TOKEN_CONFIG.id, configs: [TOKEN_CONFIG], removed: [] },
-    backends: Object.entries(backends).map(([id, told], index) => ({
-      id: backendId(id),
-      url: `https://${id}.example`,
-      weight: typeof told === "number" ? told : 1,
-      via: null,
-      admits: typeof told === "number" ? "new" : told,
-      addedMs: epochMs(0),
-      serverId: index,
-      region: null,
-    })),
+    tiers: [{ priority: 0, isDegraded: false, sharePercent: 100, isPanicking: false }],
+    backends: Object.entries(backends).map(([id, told], index) => snapshotBackend(id, told, index)),
     ...changed,
+  };
+}
+
+function snapshotBackend(id: string, told: ToldSnapshot, serverId: number): SnapshotBackend {
+  return {
+    id: backendId(id),
+    url: `https://${id}.example`,
+    weight: 1,
+    via: null,
+    admits: "new",
+    tier: 0,
+    servingSinceMs: epochMs(0),
+    isEjected: false,
+    labels: {},
+    addedMs: epochMs(0),
+    serverId,
+    region: null,
+    ...(typeof told === "number" ? { weight: told } : typeof told === "string" ? { admits: told } : told),
   };
 }
 

@@ -2,6 +2,7 @@ import * as fc from "fast-check";
 import * as v from "valibot";
 import type { AdminState, BackendPatch } from "../../../durable/model/backend.ts";
 import type { PoolCommand, Precondition } from "../../../durable/model/command.ts";
+import type { PinInput } from "../../../durable/model/health.ts";
 import type { BackendId } from "../../../durable/model/names.ts";
 import { type PoolDocument, PoolDocumentSchema, type PoolPatch } from "../../../durable/model/pool.ts";
 import { after } from "../../../durable/model/time.ts";
@@ -34,9 +35,10 @@ const BACKEND = fc.record(
     labels: fc.dictionary(fc.constantFrom("zone", "release"), fc.constantFrom("", "x"), {
       noNullPrototype: true,
     }),
+    priority: fc.constantFrom(0, 1),
     admin: ADMIN,
   },
-  { requiredKeys: ["url", "weight", "via", "labels"] },
+  { requiredKeys: ["url", "weight", "via", "labels", "priority"] },
 );
 
 /** Everything left out stays. */
@@ -88,6 +90,12 @@ const POOL_PATCH: fc.Arbitrary<PoolPatch> = fc.oneof(
 
 const ID = { id: BACKEND_ID };
 
+const PIN: fc.Arbitrary<PinInput> = fc.record({
+  health: fc.constantFrom("healthy", "degraded", "unhealthy"),
+  reason: fc.constant("looked at it"),
+  forMs: fc.constantFrom(1_000, 60_000),
+});
+
 export const POOL_COMMAND: fc.Arbitrary<PoolCommand> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("put-pool"), document: POOL_DOCUMENT }) },
   fc.record({ kind: fc.constant("patch-pool"), patch: POOL_PATCH }),
@@ -96,7 +104,11 @@ export const POOL_COMMAND: fc.Arbitrary<PoolCommand> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("patch-backend"), ...ID, patch: BACKEND_PATCH }) },
   fc.record({ kind: fc.constant("remove-backend"), ...ID }),
   fc.record({ kind: fc.constant("drain-backend"), ...ID, forMs: fc.constantFrom(null, 0, 5_000) }),
-  fc.record({ kind: fc.constantFrom("undrain-backend", "disable-backend", "enable-backend"), ...ID }),
+  fc.record({
+    kind: fc.constantFrom("undrain-backend", "disable-backend", "enable-backend", "unpin-backend"),
+    ...ID,
+  }),
+  fc.record({ kind: fc.constant("pin-backend"), ...ID, pin: PIN }),
 );
 
 /** Mostly none; the versions are those that a short run of commands may reach. */

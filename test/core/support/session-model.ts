@@ -105,6 +105,8 @@ export class SessionModel implements Witness {
       case "patch-pool":
       case "delete-pool":
       case "rotate-keys":
+      case "pin-backend":
+      case "unpin-backend":
     }
   }
 

@@ -24,11 +24,12 @@ export function visit(told: Told = {}): Choosing {
     connection: from = null,
     policy = "round_robin",
     affinity = [],
+    subset = null,
     nowMs = NOON,
     chance = 0,
   } = told;
   const credentials = { headers: new Headers(headers), query, clientAddress, connection: from };
-  return { policy, affinity, credentials, nowMs, chance };
+  return { policy, affinity, subset, credentials, nowMs, chance };
 }
 
 /**

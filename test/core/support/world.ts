@@ -289,8 +289,8 @@ export class World {
     isolate.held = install(before, reply, seq, sentMs);
     const next = isolate.held?.document;
     if (next === undefined || next === before?.document) return;
-    if (isolate.view === null) isolate.view = new PoolView(next, 0.5);
-    else isolate.view.adopt(next, 0.5);
+    if (isolate.view === null) isolate.view = new PoolView(next, this.#nowMs, 0.5);
+    else isolate.view.adopt(next, this.#nowMs, 0.5);
   }
 
   #receiveLate(isolate: Isolate): void {
@@ -349,7 +349,7 @@ export class World {
       connection: isFromConnection ? connection(session.connection) : null,
     };
     const nowMs = this.#nowMs;
-    const choice = view.choose({ policy, affinity, credentials, nowMs, chance: dice.next() });
+    const choice = view.choose({ policy, affinity, subset: null, credentials, nowMs, chance: dice.next() });
     const given = choice.kind === "backend" ? this.#answer(view, choice, dice) : null;
     const identity = credentials.connection?.identity ?? null;
     const { version } = held.document;

@@ -1,0 +1,184 @@
+import type { BackendId } from "../../durable/model/names.ts";
+import type { PolicyName } from "../../durable/model/pool.ts";
+import type { Snapshot, SnapshotBackend, Tier } from "../../durable/model/snapshot.ts";
+import { type EpochMs, earliest } from "../../durable/model/time.ts";
+import type { Connection } from "./identify.ts";
+import type { KeyedHash } from "./keyed-hash.ts";
+import { isHashing, preparePicker } from "./policies/by-name.ts";
+import type { Candidate, Load, Picker } from "./policies/policy.ts";
+import { RoundRobin } from "./policies/round-robin.ts";
+import { Tiered } from "./policies/tiered.ts";
+import { warm } from "./slow-start.ts";
+
+/** What a selection is made of at one moment. */
+export interface Material {
+  readonly snapshot: Snapshot;
+  readonly hash: KeyedHash;
+  readonly load: Load;
+  readonly nowMs: EpochMs;
+  /** A random number, 0 ≤ chance < 1: where a rotation that is new here begins. */
+  readonly chance: number;
+}
+
+/** One tier that has backends to choose from. */
+interface Rank {
+  /** The same for the same tier of another snapshot. */
+  readonly name: string;
+  readonly share: number;
+  readonly members: readonly SnapshotBackend[];
+  /** The members at the weights they have by now, for policies that let new ones begin slowly. */
+  readonly warmed: readonly Candidate[];
+}
+
+/** The pickers of one policy by the name of their tier, and all of them as one. */
+interface Prepared {
+  readonly byTier: ReadonlyMap<string, Picker>;
+  readonly picker: Picker;
+}
+
+/** Backends of one pool that new traffic may go to, all or a subset of them, and what picks among them. */
+export class Selection {
+  #material: Material;
+  readonly #name: string;
+  readonly #isMember: (backend: SnapshotBackend) => boolean;
+  #ranks: readonly Rank[] = [];
+  readonly #pickers = new Map<PolicyName, Prepared>();
+  /** Those that bind a key for good, without a bound on their load. */
+  readonly #placers = new Map<PolicyName, Picker>();
+  #warmAgainMs: EpochMs | null = null;
+
+  /** `name` tells it from others of the pool; that of all backends is empty. */
+  constructor(material: Material, name: string, isMember: (backend: SnapshotBackend) => boolean) {
+    this.#material = material;
+    this.#name = name;
+    this.#isMember = isMember;
+    this.#rank();
+  }
+
+  /** Whether there is anybody to choose. */
+  get isEmpty(): boolean {
+    return this.#ranks.length === 0;
+  }
+
+  /** A connection as this selection knows it: in every subset it may be led to another backend. */
+  own(connection: Connection): Connection {
+    if (this.#name === "") return connection;
+    return { ...connection, identity: `${connection.identity} in ${this.#name}` };
+  }
+
+  /** Goes on with a newer snapshot. Rotations go on where they are. */
+  adopt(material: Material): void {
+    this.#material = material;
+    this.#rank();
+    this.#placers.clear();
+    this.#prepareAnew(() => true);
+  }
+
+  /** What a policy picks with at this time. */
+  picker(policy: PolicyName, nowMs: EpochMs): Picker {
+    if (this.#warmAgainMs !== null && nowMs >= this.#warmAgainMs) this.#warm(nowMs);
+    return this.#prepared(policy).picker;
+  }
+
+  /** What binds keys: by hashing whatever the policy, since a key has to lead to the same backend everywhere. */
+  placer(policy: PolicyName): Picker {
+    const scheme = isHashing(policy) ? policy : "rendezvous";
+    const ready = this.#placers.get(scheme);
+    if (ready !== undefined) return ready;
+    const placer = this.#join(this.#ranks.map((rank) => this.#prepare(scheme, rank, null, null)));
+    this.#placers.set(scheme, placer);
+    return placer;
+  }
+
+  /** Charges a request that was bound to a backend to the rotation that free traffic takes its turns in. */
+  charge(id: BackendId, nowMs: EpochMs): void {
+    this.picker("round_robin", nowMs);
+    for (const picker of this.#prepared("round_robin").byTier.values()) {
+      if (picker instanceof RoundRobin) picker.charge(id, this.#material.snapshot.config.stickyDebtRounds);
+    }
+  }
+
+  #rank(): void {
+    const { snapshot, nowMs } = this.#material;
+    const members = snapshot.backends.filter(
+      (backend) => backend.admits === "new" && this.#isMember(backend),
+    );
+    const byTier = Map.groupBy(members, ({ tier }) => tier);
+    const due: (EpochMs | null)[] = [];
+    this.#ranks = snapshot.tiers.flatMap((tier, index) => {
+      const inTier = byTier.get(index);
+      if (inTier === undefined) return [];
+      const { candidates, nextMs } = warm(inTier, snapshot.config.slowStart, nowMs);
+      due.push(nextMs);
+      return [{ name: nameOf(tier), share: tier.sharePercent, members: inTier, warmed: candidates }];
+    });
+    this.#warmAgainMs = earliest(due);
+  }
+
+  #warm(nowMs: EpochMs): void {
+    this.#material = { ...this.#material, nowMs };
+    this.#rank();
+    this.#prepareAnew(warms);
+  }
+
+  #prepareAnew(isConcerned: (policy: PolicyName) => boolean): void {
+    for (const [policy, { byTier }] of this.#pickers)
+      if (isConcerned(policy)) this.#pickers.set(policy, this.#prepareAll(policy, byTier));
+  }
+
+  #prepared(policy: PolicyName): Prepared {
+    const ready = this.#pickers.get(policy);
+    if (ready !== undefined) return ready;
+    const prepared = this.#prepareAll(policy, new Map());
+    this.#pickers.set(policy, prepared);
+    return prepared;
+  }
+
+  #prepareAll(policy: PolicyName, previous: ReadonlyMap<string, Picker>): Prepared {
+    const { hashBalanceFactor } = this.#material.snapshot.config;
+    const pickers = this.#ranks.map((rank) =>
+      this.#prepare(policy, rank, previous.get(rank.name) ?? null, hashBalanceFactor),
+    );
+    const byTier = new Map(
+      this.#ranks.flatMap(({ name }, index) => {
+        const picker = pickers[index];
+        return picker === undefined ? [] : [[name, picker] as const];
+      }),
+    );
+    return { byTier, picker: this.#join(pickers) };
+  }
+
+  #prepare(
+    policy: PolicyName,
+    { members, warmed }: Rank,
+    previous: Picker | null,
+    hashBalanceFactor: number | null,
+  ): Picker {
+    const { snapshot, hash, load, chance } = this.#material;
+    return preparePicker(policy, {
+      candidates: warms(policy) ? warmed : members,
+      previous,
+      hash,
+      chance,
+      load,
+      ringPoints: snapshot.config.ringPoints,
+      hashBalanceFactor,
+    });
+  }
+
+  /** One tier is picked in directly. */
+  #join(pickers: readonly Picker[]): Picker {
+    const [only] = pickers;
+    if (only !== undefined && pickers.length === 1) return only;
+    return new Tiered(pickers.map((picker, index) => ({ picker, share: this.#ranks[index]?.share ?? 0 })));
+  }
+}
+
+/** Whether a policy lets new backends begin slowly. A key has to lead to the same backend in every isolate at all times. */
+function warms(policy: PolicyName): boolean {
+  return policy !== "first" && !isHashing(policy);
+}
+
+function nameOf({ priority, isDegraded }: Tier): string {
+  return isDegraded ? `${priority} degraded` : String(priority);
+}
