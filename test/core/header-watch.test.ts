@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { epochMs } from "../../durable/model/time.ts";
+import { type EpochMs, epochMs } from "../../durable/model/time.ts";
 import { type Guarded, HeaderWatch } from "../../worker/edge/header-watch.ts";
 
 beforeEach(() => {
@@ -17,6 +17,8 @@ const TIMEOUT_MS = 10_000;
 class Attempted implements Guarded {
   readonly seen: string[] = [];
   readonly client = new AbortController();
+  /** Until when its client was there for sure, if it was abandoned. */
+  lastSeenMs: EpochMs | null = null;
   /** What keeps the request alive, and is not done. */
   held = 0;
 
@@ -41,8 +43,9 @@ class Attempted implements Guarded {
     return this.#see("given up", new Response(null, { status: 504 }));
   }
 
-  abandon(): void {
+  abandon(lastSeenMs: EpochMs): void {
     this.seen.push("abandoned");
+    this.lastSeenMs = lastSeenMs;
   }
 
   #see(what: string, response: Response): Response {
@@ -105,7 +108,19 @@ it("ends an attempt at once whose client leaves while it is listened for, once, 
   attempted.client.abort();
   await vi.advanceTimersByTimeAsync(0);
   expect(attempted.seen).toEqual(["abandoned"]);
+  expect(attempted.lastSeenMs).toBe(Date.now());
   expect(attempted.held).toBe(0);
   await lookLongAfter(watch);
   expect(attempted.seen).toEqual(["abandoned"]);
+});
+
+it("abandons an attempt whose request the runtime has dropped, timer and all, and does not claim to know when", async () => {
+  const watch = new HeaderWatch();
+  const attempted = new Attempted();
+  const beganMs = Date.now();
+  void guard(watch, attempted, NEVER, 50);
+  vi.clearAllTimers();
+  await lookLongAfter(watch);
+  expect(attempted.seen).toEqual(["abandoned"]);
+  expect(attempted.lastSeenMs).toBe(beganMs);
 });

@@ -5,7 +5,7 @@ import { after } from "../../durable/model/time.ts";
 import type { Choosing } from "../../worker/core/choice.ts";
 import { PoolView } from "../../worker/core/pool-view.ts";
 import type { SubChannel } from "../../worker/core/sub-channel.ts";
-import { NOON, snapshot } from "./support/build.ts";
+import { AT_ONCE, NOON, snapshot } from "./support/build.ts";
 import { choose, connection, placeOf, visit } from "./support/visit.ts";
 
 const BY_CONNECTION = [{ by: "connection" }] as const;
@@ -210,7 +210,7 @@ it("reports of a removed backend until nothing is open there and nothing is left
   const channel = begin(view, FREE);
   view.adopt(snapshot({ b: 1 }), NOON, 0);
   expect(view.channels().map(({ id }) => id)).toEqual(["b", "a"]);
-  channel.count("answered");
+  channel.count("answered", AT_ONCE);
   channel.end();
   view.adopt(snapshot({ b: 1, c: 1 }), NOON, 0);
   expect(view.channels().map(({ id }) => id)).toEqual(["b", "c", "a"]);

@@ -5,7 +5,7 @@ import type { Report } from "../../durable/model/sync.ts";
 import { Counters } from "../../durable/state/counters.ts";
 import { SubChannel } from "../../worker/core/sub-channel.ts";
 import { Tally } from "../../worker/core/tally.ts";
-import { backendId, snapshot } from "./support/build.ts";
+import { AT_ONCE, backendId, snapshot } from "./support/build.ts";
 
 function channels(...ids: readonly string[]): readonly SubChannel[] {
   return snapshot(Object.fromEntries(ids.map((id) => [id, 1]))).backends.map(
@@ -16,7 +16,7 @@ function channels(...ids: readonly string[]): readonly SubChannel[] {
 it("folds what happened into one report", () => {
   const [a, b] = channels("a", "b");
   const tally = new Tally();
-  for (const outcome of ["answered", "answered", "timed_out"] as const) a?.count(outcome);
+  for (const outcome of ["answered", "answered", "timed_out"] as const) a?.count(outcome, AT_ONCE);
   tally.countProtocol("HTTP/3");
   tally.countIncident("no_backend");
   for (const incident of ["migration", "migration", "session_refused"] as const)
@@ -128,7 +128,7 @@ class ReportingWorld {
   take(step: Step): void {
     switch (step.kind) {
       case "count": {
-        this.#channels[step.backend]?.count(step.outcome);
+        this.#channels[step.backend]?.count(step.outcome, AT_ONCE);
         const happened = this.happened[step.backend];
         if (happened !== undefined) happened[step.outcome]++;
         return;

@@ -1,10 +1,12 @@
 import type { BackendId } from "../../durable/model/names.ts";
 import { type Counts, OUTCOMES, type Outcome, zeros } from "../../durable/model/outcome.ts";
 import type { SnapshotBackend } from "../../durable/model/snapshot.ts";
+import type { EpochMs } from "../../durable/model/time.ts";
+import { LatencyEstimate, latencyOf, type Wait } from "./latency.ts";
 
 /**
- * An isolate's record of one backend. It is kept by the backend's id while snapshots come and go, so what is in flight
- * and what was counted survive a change of weight or URL.
+ * An isolate's record of one backend. It is kept by the backend's id while snapshots come and go, so what is in flight,
+ * what was counted and the latency survive a change of weight or URL.
  */
 export class SubChannel {
   /** The backend as the newest snapshot has it; as the last one had it once it was removed. */
@@ -14,6 +16,7 @@ export class SubChannel {
   readonly #full: Set<BackendId>;
   #outcomes: Counts<Outcome> = zeros(OUTCOMES);
   #isCounted = false;
+  readonly #latency = new LatencyEstimate();
 
   /** While the channel is full, its backend's id is in `full`. */
   constructor(backend: SnapshotBackend, full: Set<BackendId>) {
@@ -47,16 +50,23 @@ export class SubChannel {
     return this.#inFlight === 0 && !this.#isCounted;
   }
 
+  /** From sending a request to its response headers, as estimated; null while there is nothing to estimate from. */
+  latencyMs(nowMs: EpochMs): number | null {
+    return this.#latency.read(nowMs);
+  }
+
   /** An attempt begins. */
   begin(): void {
     this.#inFlight++;
     if (this.isFull) this.#full.add(this.id);
   }
 
-  /** Counts what became of an attempt. */
-  count(outcome: Outcome): void {
+  /** Counts what became of an attempt, and learns from it how long the backend takes. Once per attempt. */
+  count(outcome: Outcome, wait: Wait): void {
     this.#outcomes[outcome]++;
     this.#isCounted = true;
+    const latencyMs = latencyOf(outcome, wait, this.#latency);
+    if (latencyMs !== null) this.#latency.observe(latencyMs, wait.nowMs);
   }
 
   /** An attempt is over; nothing of it is open any more. */

@@ -8,6 +8,7 @@ import type { SubChannel } from "../core/sub-channel.ts";
 import { isFetcher } from "../env.ts";
 import { answerProblem } from "./answer-problem.ts";
 import type { Guarded } from "./header-watch.ts";
+import { clock } from "./leased.ts";
 import type { Passage } from "./passage.ts";
 import { pumpWebSocket } from "./upgrade.ts";
 
@@ -18,6 +19,7 @@ export interface Attempt {
   readonly path: string;
   readonly headers: Headers;
   readonly headerTimeoutMs: number;
+  /** When it begins. */
   readonly nowMs: EpochMs;
   /** What the answer gets besides the backend's headers, made when it is there; null: nothing. */
   readonly addedHeaders: (() => AddedHeaders) | null;
@@ -65,13 +67,17 @@ function send({ channel, path, headers }: Attempt, passage: Passage): Promise<Re
 class Exchange implements Guarded {
   readonly passage: Passage;
   readonly #channel: SubChannel;
+  readonly #headerTimeoutMs: number;
+  readonly #sinceMs: EpochMs;
   readonly #addedHeaders: Attempt["addedHeaders"];
   #isCounted = false;
   #isOver = false;
 
-  constructor(passage: Passage, { channel, addedHeaders }: Attempt) {
+  constructor(passage: Passage, { channel, headerTimeoutMs, nowMs, addedHeaders }: Attempt) {
     this.passage = passage;
     this.#channel = channel;
+    this.#headerTimeoutMs = headerTimeoutMs;
+    this.#sinceMs = nowMs;
     this.#addedHeaders = addedHeaders;
   }
 
@@ -108,8 +114,8 @@ class Exchange implements Guarded {
     return this.#replace("timed_out");
   }
 
-  abandon(): void {
-    this.#count("client_gone");
+  abandon(lastSeenMs: EpochMs): void {
+    this.#count("client_gone", lastSeenMs);
     this.#end();
   }
 
@@ -168,9 +174,12 @@ class Exchange implements Guarded {
     return answerProblem(outcome === "timed_out" ? TIMED_OUT : UNREACHABLE, this.passage.request);
   }
 
-  #count(outcome: Outcome): void {
-    if (!this.#isCounted) this.#channel.count(outcome);
+  #count(outcome: Outcome, untilMs: EpochMs | null = null): void {
+    if (this.#isCounted) return;
     this.#isCounted = true;
+    const nowMs = clock();
+    const waitedMs = (untilMs ?? nowMs) - this.#sinceMs;
+    this.#channel.count(outcome, { waitedMs, timeoutMs: this.#headerTimeoutMs, nowMs });
   }
 
   #end(): void {

@@ -32,8 +32,11 @@ export interface Guarded {
   fail(): Response;
   /** There are none at the deadline. */
   giveUp(): Response;
-  /** The client has left, as far as can be seen: an answer may still be asked for after that. */
-  abandon(): void;
+  /**
+   * The client has left, as far as can be seen: an answer may still be asked for after that. What the backend was waited
+   * for until `lastSeenMs`, no later than now, was waited for in earnest.
+   */
+  abandon(lastSeenMs: EpochMs): void;
 }
 
 /**
@@ -96,7 +99,8 @@ export class HeaderWatch {
       else if (!wait.isDead(nowMs)) wait.callIfSlow(nowMs);
       else {
         this.#waits.delete(wait);
-        wait.guarded.abandon();
+        // Nobody knows when the runtime dropped it.
+        wait.guarded.abandon(wait.sinceMs);
       }
     }
   }
@@ -105,8 +109,8 @@ export class HeaderWatch {
 /** One attempt's wait for its response headers. */
 class Wait {
   readonly guarded: Guarded;
+  readonly sinceMs: EpochMs;
   readonly #resolve: (answer: Response) => void;
-  readonly #sinceMs: EpochMs;
   readonly #deadlineMs: EpochMs;
   #isOver = false;
   #isAttended = false;
@@ -117,7 +121,7 @@ class Wait {
   constructor(guarded: Guarded, resolve: (answer: Response) => void, sinceMs: EpochMs, deadlineMs: EpochMs) {
     this.guarded = guarded;
     this.#resolve = resolve;
-    this.#sinceMs = sinceMs;
+    this.sinceMs = sinceMs;
     this.#deadlineMs = deadlineMs;
     // Nothing but this waits for the call: a runtime that is late with it must not hold up the answer.
     void new Promise<void>((call) => {
@@ -141,7 +145,7 @@ class Wait {
    * goes on (compatibility flag `handle_cross_request_promise_resolution`); if it is dead, that is a warning in the log.
    */
   callIfSlow(nowMs: EpochMs): void {
-    if (this.#calledMs !== null || nowMs - this.#sinceMs < LOOK_MS) return;
+    if (this.#calledMs !== null || nowMs - this.sinceMs < LOOK_MS) return;
     this.#calledMs = nowMs;
     this.#call();
   }
@@ -155,7 +159,7 @@ class Wait {
       if (this.end()) this.#resolve(this.guarded.giveUp());
     }, this.#deadlineMs - clock());
     const leave = (): void => {
-      if (this.end()) this.guarded.abandon();
+      if (this.end()) this.guarded.abandon(clock());
     };
     passage.gone.addEventListener("abort", leave, { once: true });
     passage.waitUntil(

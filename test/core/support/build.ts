@@ -13,10 +13,14 @@ import type { Admits, Snapshot, SnapshotBackend, TokenConfig } from "../../../du
 import { type EpochMs, epochMs } from "../../../durable/model/time.ts";
 import type { HeldBackend, LiveRing } from "../../../durable/state/ring-state.ts";
 import type { HeldConfig, Moment } from "../../../durable/state/token-configs.ts";
+import type { Wait } from "../../../worker/core/latency.ts";
 import type { Candidate } from "../../../worker/core/policies/policy.ts";
 
 /** A point in time to count from. */
 export const NOON: EpochMs = epochMs(1_800_000_000_000);
+
+/** An attempt of no duration, at noon. */
+export const AT_ONCE: Wait = { waitedMs: 0, timeoutMs: 15_000, nowMs: NOON };
 
 export function poolName(name: string): PoolName {
   return v.parse(PoolNameSchema, name);

@@ -1,0 +1,89 @@
+import * as fc from "fast-check";
+import { expect, it } from "vitest";
+import { OUTCOMES } from "../../durable/model/outcome.ts";
+import { after } from "../../durable/model/time.ts";
+import { SubChannel } from "../../worker/core/sub-channel.ts";
+import { NOON, snapshot } from "./support/build.ts";
+
+function channel(): SubChannel {
+  const [created] = snapshot({ a: 1 }).backends.map((backend) => new SubChannel(backend));
+  if (created === undefined) throw new Error("there is no backend");
+  return created;
+}
+
+/** An attempt that is told of at noon. */
+function waited(waitedMs: number) {
+  return { waitedMs, timeoutMs: 15_000, nowMs: NOON };
+}
+
+it("knows no latency before the first outcome, and takes the first as it is", () => {
+  const fresh = channel();
+  expect(fresh.latencyMs(NOON)).toBeNull();
+  fresh.count("answered", waited(40));
+  expect(fresh.latencyMs(NOON)).toBe(40);
+  expect(fresh.latencyMs(after(NOON, 10_000))).toBeCloseTo(40 / Math.E);
+});
+
+it.each(["server_error", "unreachable", "timed_out"] as const)(
+  "is punished for %s, and for more of it up to 30 s",
+  (outcome) => {
+    const failing = channel();
+    failing.count("answered", waited(40));
+    failing.count(outcome, waited(5));
+    expect(failing.latencyMs(NOON)).toBe(15_000);
+    failing.count(outcome, waited(5));
+    expect(failing.latencyMs(NOON)).toBe(30_000);
+    failing.count(outcome, waited(5));
+    expect(failing.latencyMs(NOON)).toBe(30_000);
+  },
+);
+
+it("learns from a client that left only that it takes longer than was thought", () => {
+  const slow = channel();
+  slow.count("answered", waited(40));
+  slow.count("client_gone", waited(39));
+  expect(slow.latencyMs(NOON)).toBe(40);
+  slow.count("client_gone", waited(3_000));
+  expect(slow.latencyMs(NOON)).toBe(3_000);
+});
+
+it("forgets no older estimate over a client that left early", () => {
+  const decaying = channel();
+  decaying.count("answered", waited(1_000));
+  decaying.count("client_gone", { ...waited(10), nowMs: after(NOON, 5_000) });
+  expect(decaying.latencyMs(after(NOON, 10_000))).toBeCloseTo(1_000 / Math.E);
+});
+
+it("keeps its latency through changes of weight and address", () => {
+  const kept = channel();
+  kept.count("answered", waited(40));
+  kept.backend = { ...kept.backend, weight: 7, url: "https://elsewhere.example" };
+  expect(kept.latencyMs(NOON)).toBe(40);
+});
+
+it("is never better off for a failure, nor for a client that left, than without it", () => {
+  const attempt = fc.record({
+    outcome: fc.constantFrom(...OUTCOMES),
+    waitedMs: fc.nat({ max: 20_000 }),
+    elapsedMs: fc.nat({ max: 30_000 }),
+  });
+  const spoilt = fc.record({
+    outcome: fc.constantFrom("server_error", "unreachable", "timed_out", "client_gone"),
+    waitedMs: fc.nat({ max: 20_000 }),
+  });
+  fc.assert(
+    fc.property(fc.array(attempt), spoilt, fc.nat({ max: 60_000 }), (attempts, last, laterMs) => {
+      const [without, spoiled] = [channel(), channel()];
+      let nowMs = NOON;
+      for (const { outcome, waitedMs, elapsedMs } of attempts) {
+        nowMs = after(nowMs, elapsedMs);
+        for (const each of [without, spoiled]) each.count(outcome, { waitedMs, timeoutMs: 15_000, nowMs });
+      }
+      spoiled.count(last.outcome, { waitedMs: last.waitedMs, timeoutMs: 15_000, nowMs });
+      const readMs = after(nowMs, laterMs);
+      expect((spoiled.latencyMs(readMs) ?? 0) * (1 + 1e-12)).toBeGreaterThanOrEqual(
+        without.latencyMs(readMs) ?? 0,
+      );
+    }),
+  );
+});

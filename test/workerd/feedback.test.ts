@@ -1,0 +1,178 @@
+import { createExecutionContext } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { describe, expect, it } from "vitest";
+import { OUTCOMES, zeros } from "../../durable/model/outcome.ts";
+import { after, epochMs } from "../../durable/model/time.ts";
+import { SubChannel } from "../../worker/core/sub-channel.ts";
+import { parseTarget } from "../../worker/core/target.ts";
+import { forward } from "../../worker/edge/forward.ts";
+import { Isolate } from "../../worker/edge/isolate.ts";
+import { clock } from "../../worker/edge/leased.ts";
+import { Passage } from "../../worker/edge/passage.ts";
+import { id } from "./support.ts";
+
+/** Attempts began so long before the test, milliseconds. */
+const WAITED_MS = 10_000;
+
+/** More than a test takes, milliseconds. */
+const MARGIN_MS = 5_000;
+
+/** Longest wait for the headers. */
+const TIMEOUT_MS = 20_000;
+
+/** An attempt that is to be over so soon that its client is listened for at once. */
+const SHORT = { waitedMs: 1_000, timeoutMs: 1_900 };
+
+const URL_ASKED = "https://shop.example/";
+
+interface Told {
+  readonly waitedMs?: number;
+  readonly timeoutMs?: number;
+  readonly body?: string | null;
+}
+
+/** One attempt at a backend that answers when the test says so. */
+class Trial {
+  readonly channel = new SubChannel({
+    id: id("a"),
+    url: "https://a.example",
+    weight: 1,
+    via: "BACKEND",
+    admits: "new",
+    addedMs: epochMs(0),
+    serverId: 0,
+    region: null,
+  });
+  readonly client = new AbortController();
+  readonly backend = Promise.withResolvers<Response>();
+  readonly response: Promise<Response>;
+
+  constructor({ waitedMs = WAITED_MS, timeoutMs = TIMEOUT_MS, body = null }: Told = {}) {
+    const target = parseTarget(URL_ASKED);
+    if (target === null) throw new Error(`${URL_ASKED} is no target`);
+    const request = new Request(URL_ASKED, {
+      method: body === null ? "GET" : "POST",
+      body,
+      signal: this.client.signal,
+    });
+    const bindings = { ...env, BACKEND: { fetch: () => this.backend.promise } };
+    const passage = new Passage(request, target, bindings, createExecutionContext(), new Isolate(bindings));
+    this.channel.begin();
+    this.response = forward(passage, {
+      channel: this.channel,
+      path: "/",
+      headers: new Headers(),
+      headerTimeoutMs: timeoutMs,
+      nowMs: after(clock(), -waitedMs),
+      addedHeaders: null,
+    });
+  }
+
+  /** What the sub-channel was told, and what it has made of it. */
+  told() {
+    return {
+      outcomes: this.channel.takeOutcomes(),
+      inFlight: this.channel.inFlight,
+      latencyMs: this.channel.latencyMs(clock()),
+    };
+  }
+}
+
+function once(outcome: (typeof OUTCOMES)[number], latencyMs: number, inFlight = 0) {
+  return { outcomes: { ...zeros(OUTCOMES), [outcome]: 1 }, inFlight, latencyMs: about(latencyMs) };
+}
+
+/** So long, or a little longer. */
+function about(latencyMs: number): unknown {
+  return expect.toSatisfy((actual: number) => actual >= latencyMs * 0.9 && actual < latencyMs + MARGIN_MS);
+}
+
+function fromPlatform(body: BodyInit): Response {
+  return new Response(body, { status: 403, headers: { server: "cloudflare", "content-length": "16" } });
+}
+
+function breakingBody(): ReadableStream {
+  return new ReadableStream({ pull: (controller) => controller.error(new Error("broke off")) });
+}
+
+describe("an attempt tells its sub-channel once, and ends once", () => {
+  it.each([
+    ["an answer", () => new Response("here"), "answered", WAITED_MS],
+    ["an answer without a body", () => new Response(null, { status: 304 }), "answered", WAITED_MS],
+    ["a client's fault", () => new Response("no", { status: 404 }), "answered", WAITED_MS],
+    ["a refusal of its own", () => fromPlatform("you may not come"), "answered", WAITED_MS],
+    ["a failure of its own", () => new Response("oh", { status: 500 }), "server_error", TIMEOUT_MS],
+    ["that nobody is there", () => new Response("dns", { status: 530 }), "unreachable", TIMEOUT_MS],
+    ["that the platform gave up", () => new Response("late", { status: 524 }), "timed_out", TIMEOUT_MS],
+    ["the platform's refusal", () => fromPlatform("error code: 1003"), "unreachable", TIMEOUT_MS],
+    ["a refusal that breaks off", () => fromPlatform(breakingBody()), "unreachable", TIMEOUT_MS],
+  ] as const)("%s", async (_, answer, outcome, latencyMs) => {
+    const trial = new Trial();
+    trial.backend.resolve(answer());
+    await (await trial.response).arrayBuffer();
+    trial.client.abort();
+    expect(trial.told()).toEqual(once(outcome, latencyMs));
+  });
+
+  it("an exception", async () => {
+    const trial = new Trial();
+    trial.backend.reject(new Error("connection refused"));
+    expect((await trial.response).status).toBe(502);
+    expect(trial.told()).toEqual(once("unreachable", TIMEOUT_MS));
+  });
+
+  it("an exception because the client broke its upload off: nobody is punished", async () => {
+    const trial = new Trial({ body: "an upload" });
+    trial.client.abort();
+    trial.backend.reject(new Error("the body broke off"));
+    await trial.response;
+    expect(trial.told()).toEqual(once("client_gone", WAITED_MS));
+  });
+
+  it("a client that leaves, whatever comes later", async () => {
+    const trial = new Trial(SHORT);
+    trial.client.abort();
+    expect(trial.told()).toEqual(once("client_gone", SHORT.waitedMs));
+    trial.backend.resolve(new Response("too late", { status: 500 }));
+    await trial.backend.promise;
+    expect(trial.told()).toEqual({ outcomes: null, inFlight: 0, latencyMs: about(SHORT.waitedMs) });
+  });
+
+  it("no answer by the deadline, whatever comes later", async () => {
+    const trial = new Trial({ timeoutMs: 1_000 });
+    expect((await trial.response).status).toBe(504);
+    expect(trial.told()).toEqual(once("timed_out", WAITED_MS));
+    trial.backend.resolve(new Response("too late"));
+    trial.client.abort();
+    await trial.backend.promise;
+    expect(trial.told()).toEqual({ outcomes: null, inFlight: 0, latencyMs: about(WAITED_MS) });
+  });
+
+  it("an event stream at its headers, and its end when the client leaves", async () => {
+    const trial = new Trial();
+    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+    trial.backend.resolve(new Response(readable, { headers: { "content-type": "text/event-stream" } }));
+    await trial.response;
+    expect(trial.told()).toEqual(once("answered", WAITED_MS, 1));
+    const ended = writable.getWriter().closed.catch(() => "ended");
+    trial.client.abort();
+    expect(await ended).toBe("ended");
+    await expect
+      .poll(() => trial.told())
+      .toEqual({ outcomes: null, inFlight: 0, latencyMs: about(WAITED_MS) });
+  });
+
+  it("a WebSocket at its handshake, and its end when both sides have closed", async () => {
+    const trial = new Trial();
+    const { 0: far, 1: near } = new WebSocketPair();
+    trial.backend.resolve(new Response(null, { status: 101, webSocket: near }));
+    const { webSocket } = await trial.response;
+    expect(trial.told()).toEqual(once("answered", WAITED_MS, 1));
+    far.accept();
+    webSocket?.accept();
+    far.close(1000, "bye");
+    await expect
+      .poll(() => trial.told())
+      .toEqual({ outcomes: null, inFlight: 0, latencyMs: about(WAITED_MS) });
+  });
+});
