@@ -15,14 +15,15 @@ import {
 /**
  * How a backend is picked for a request that is bound to none. `round_robin`: smooth weighted turns, request by
  * request. `random`: by weight. `first`: the first in the pool's order; weights do not matter. `least_request`: of two
- * drawn by weight, the one with fewer requests in flight in this isolate for its weight. `rendezvous`, `maglev`,
- * `ring_hash`: weighted consistent hashing of the connection key, and by chance where there is none.
+ * drawn by weight, the one with fewer requests in flight in this isolate for its weight. `peak_ewma`: the same, where each
+ * request counts for as long as the backend takes to answer this isolate. `rendezvous`, `maglev`, `ring_hash`: weighted consistent hashing of the connection key, and by chance where there is none.
  */
 export const PolicySchema = oneOf([
   "round_robin",
   "random",
   "first",
   "least_request",
+  "peak_ewma",
   "rendezvous",
   "maglev",
   "ring_hash",

@@ -1,18 +1,23 @@
 import * as v from "valibot";
 import { type BackendId, BackendIdSchema } from "../../durable/model/names.ts";
 import { PolicySchema } from "../../durable/model/pool.ts";
+import { epochMs } from "../../durable/model/time.ts";
 import { createKeyedHash } from "../../worker/core/keyed-hash.ts";
 import { preparePicker } from "../../worker/core/policies/by-name.ts";
-import type { PickContext, Picker } from "../../worker/core/policies/policy.ts";
+import type { Candidate, PickContext, Picker } from "../../worker/core/policies/policy.ts";
+import { SubChannel } from "../../worker/core/sub-channel.ts";
 
 const hash = createKeyedHash("000102030405060708090a0b0c0d0e0f");
 const NOTHING: ReadonlySet<BackendId> = new Set();
+
+const NOON = epochMs(1_800_000_000_000);
 
 /** Requests that are picked for in turn, their keys hashed beforehand; a power of two. */
 const REQUESTS: readonly PickContext[] = Array.from({ length: 4_096 }, (_, index) => ({
   exclude: NOTHING,
   key: hash(`connection ${index}`),
   chance: (index * 0.618_033_988_749_895) % 1,
+  nowMs: NOON,
 }));
 
 const ANYBODY = v.parse(BackendIdSchema, "anybody");
@@ -43,7 +48,7 @@ const worker = {
   },
 };
 
-/** Backends of different weights, each with something in flight. */
+/** Backends of different weights and latencies, most with something in flight. */
 function createScene(policy: string, backends: number): () => Picker {
   const name = PolicySchema.options.find((option) => option === policy);
   if (name === undefined) return () => FLOOR;
@@ -51,16 +56,43 @@ function createScene(policy: string, backends: number): () => Picker {
     id: v.parse(BackendIdSchema, `backend-${index}.example`),
     weight: 1 + ((index * 7) % 10),
   }));
-  const inFlight = new Map(candidates.map(({ id }, index) => [id, index % 5]));
-  const load = (id: BackendId) => inFlight.get(id) ?? 0;
-  const settings = { hash, chance: 0.5, load, ringPoints: 160, hashBalanceFactor: null };
+  const channels = new Map(
+    candidates.map((candidate, index) => [candidate.id, createChannel(candidate, index)]),
+  );
+  const gauge = (id: BackendId) => channels.get(id) ?? null;
+  const settings = { hash, chance: 0.5, gauge, ringPoints: 160, hashBalanceFactor: null };
   return () => preparePicker(name, { candidates, previous: null, ...settings });
+}
+
+function createChannel({ id, weight }: Candidate, index: number): SubChannel {
+  const channel = new SubChannel(
+    {
+      id,
+      weight,
+      url: `https://${id}`,
+      via: null,
+      admits: "new",
+      tier: 0,
+      servingSinceMs: NOON,
+      isEjected: false,
+      labels: {},
+      serverId: index,
+      addedMs: NOON,
+      region: null,
+    },
+    new Set(),
+  );
+  channel.count("answered", { waitedMs: 5 + (index % 50), timeoutMs: 15_000, nowMs: epochMs(NOON - 1_000) });
+  for (let count = index % 5; count > 0; count--) channel.begin();
+  return channel;
 }
 
 function repeatPicking(picker: Picker, count: number): number {
   let sink = 0;
   for (let index = 0; index < count; index++) {
-    const picked = picker.pick(REQUESTS[index & 4_095] ?? { exclude: NOTHING, key: null, chance: 0 });
+    const picked = picker.pick(
+      REQUESTS[index & 4_095] ?? { exclude: NOTHING, key: null, chance: 0, nowMs: NOON },
+    );
     sink += picked?.length ?? 0;
   }
   return sink;

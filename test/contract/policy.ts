@@ -2,10 +2,12 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { BackendId } from "../../durable/model/names.ts";
 import type { PolicyName } from "../../durable/model/pool.ts";
+import { epochMs } from "../../durable/model/time.ts";
 import { createKeyedHash } from "../../worker/core/keyed-hash.ts";
 import { preparePicker } from "../../worker/core/policies/by-name.ts";
-import type { Candidate, Load, PickContext, Picker } from "../../worker/core/policies/policy.ts";
-import { backendId, candidates } from "../core/support/build.ts";
+import type { Candidate, GaugeOf, PickContext, Picker } from "../../worker/core/policies/policy.ts";
+import { backendId, candidates, NOON } from "../core/support/build.ts";
+import { gaugesOf } from "../core/support/gauges.ts";
 
 const hash = createKeyedHash("000102030405060708090a0b0c0d0e0f");
 const NOTHING: ReadonlySet<BackendId> = new Set();
@@ -22,6 +24,7 @@ const CONTEXT: fc.Arbitrary<PickContext> = fc.record({
     .map((ids) => new Set(ids)),
   key: fc.option(fc.string().map((text) => hash(text))),
   chance: CHANCE,
+  nowMs: fc.nat({ max: 100_000 }).map((laterMs) => epochMs(NOON + laterMs)),
 });
 const CONTEXTS = fc.array(CONTEXT, { maxLength: 30 });
 
@@ -33,14 +36,21 @@ const GOLDEN = 0.618_033_988_749_895;
 /** The request of a connection of that number. */
 function request(index: number, isKeyed = true): PickContext {
   const key = isKeyed ? hash(`connection ${index}`) : null;
-  return { exclude: NOTHING, key, chance: (index * GOLDEN) % 1 };
+  return { exclude: NOTHING, key, chance: (index * GOLDEN) % 1, nowMs: epochMs(NOON + index) };
 }
 
 /** Requests that are in flight at any time while shares are counted: enough for weights of 1000 to 1 to show in them. */
 const IN_FLIGHT = 5_000;
 
-/** Some load on every backend, the same whenever it is read. */
-const someLoad: Load = (id) => id.charCodeAt(id.length - 1) % 5;
+/** Every backend at some load, some of unknown latency; the same whenever they are read. */
+const someGauge: GaugeOf = gaugesOf(
+  (id) => lastCode(id) % 5,
+  (id) => (lastCode(id) % 4 === 0 ? null : 10 * lastCode(id)),
+);
+
+function lastCode(id: BackendId): number {
+  return id.charCodeAt(id.length - 1);
+}
 
 /** What a policy is contracted for: a bound on its load, and the shares that are not its matter, with the reason. */
 export interface Terms {
@@ -54,14 +64,14 @@ export function describePolicy(name: PolicyName, { hashBalanceFactor, withoutSha
     among: readonly Candidate[],
     chance = 0,
     previous: Picker | null = null,
-    load: Load = someLoad,
+    gauge: GaugeOf = someGauge,
   ): Picker {
     return preparePicker(name, {
       candidates: among,
       previous,
       hash,
       chance,
-      load,
+      gauge,
       ringPoints: 160,
       hashBalanceFactor: hashBalanceFactor ?? null,
     });
@@ -143,7 +153,15 @@ export function describePolicy(name: PolicyName, { hashBalanceFactor, withoutSha
       ])("gives %j its shares, within four standard deviations of independent draws", (weights) => {
         const inFlight = new Map<BackendId | null, number>();
         const add = (id: BackendId | null, by: number) => inFlight.set(id, (inFlight.get(id) ?? 0) + by);
-        const picker = prepare(candidates(weights), 0.3, null, (id) => inFlight.get(id) ?? 0);
+        const picker = prepare(
+          candidates(weights),
+          0.3,
+          null,
+          gaugesOf(
+            (id) => inFlight.get(id) ?? 0,
+            () => 20,
+          ),
+        );
         const picks: (BackendId | null)[] = [];
         for (let index = 0; index < PICKS; index++) {
           const picked = picker.pick(request(index, isKeyed));

@@ -6,7 +6,7 @@ import { SubChannel } from "../../worker/core/sub-channel.ts";
 import { NOON, snapshot } from "./support/build.ts";
 
 function channel(): SubChannel {
-  const [created] = snapshot({ a: 1 }).backends.map((backend) => new SubChannel(backend));
+  const [created] = snapshot({ a: 1 }).backends.map((backend) => new SubChannel(backend, new Set()));
   if (created === undefined) throw new Error("there is no backend");
   return created;
 }

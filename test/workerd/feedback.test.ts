@@ -33,16 +33,23 @@ interface Told {
 
 /** One attempt at a backend that answers when the test says so. */
 class Trial {
-  readonly channel = new SubChannel({
-    id: id("a"),
-    url: "https://a.example",
-    weight: 1,
-    via: "BACKEND",
-    admits: "new",
-    addedMs: epochMs(0),
-    serverId: 0,
-    region: null,
-  });
+  readonly channel = new SubChannel(
+    {
+      id: id("a"),
+      url: "https://a.example",
+      weight: 1,
+      via: "BACKEND",
+      admits: "new",
+      tier: 0,
+      servingSinceMs: epochMs(0),
+      isEjected: false,
+      labels: {},
+      addedMs: epochMs(0),
+      serverId: 0,
+      region: null,
+    },
+    new Set(),
+  );
   readonly client = new AbortController();
   readonly backend = Promise.withResolvers<Response>();
   readonly response: Promise<Response>;

@@ -8,7 +8,7 @@ const DECAY_MS = 10_000;
 const MIN_LATENCY_MS = 1;
 
 /** No estimate is higher, milliseconds: the longest that brpc punishes with. */
-const MAX_LATENCY_MS = 30_000;
+export const MAX_LATENCY_MS = 30_000;
 
 /**
  * A backend's latency as Finagle's Peak EWMA estimates it: worse news counts at once, better news by and by, and with no news

@@ -10,7 +10,7 @@ import { ConnectionTable } from "./connection-table.ts";
 import type { Connection } from "./identify.ts";
 import { createKeyedHash, type KeyedHash, toHex } from "./keyed-hash.ts";
 import { isHashing } from "./policies/by-name.ts";
-import type { Load } from "./policies/policy.ts";
+import type { GaugeOf } from "./policies/policy.ts";
 import { type Material, Selection } from "./selection.ts";
 import { type LossCause, Sessions } from "./sessions.ts";
 import type { SubChannel } from "./sub-channel.ts";
@@ -58,7 +58,7 @@ export class PoolView {
   readonly #channels = new SubChannels();
   /** By the octet of a region: the backends that are not in it. */
   #elsewhere = new Map<number, ReadonlySet<BackendId>>();
-  readonly #load: Load = (id) => this.#channels.find(id)?.inFlight ?? 0;
+  readonly #gauge: GaugeOf = (id) => this.#channels.find(id);
   readonly #everyone: Selection;
   /** By label and value: subsets that requests have asked for and that somebody is in. */
   readonly #subsets = new Map<string, Selection>();
@@ -71,7 +71,7 @@ export class PoolView {
     this.#hash = createKeyedHash(snapshot.secret);
     this.#sessions = new Sessions(snapshot, null);
     this.#connections = new ConnectionTable(snapshot.config.connections);
-    this.#material = { snapshot, hash: this.#hash, load: this.#load, nowMs, chance };
+    this.#material = { snapshot, hash: this.#hash, gauge: this.#gauge, nowMs, chance };
     this.#everyone = new Selection(this.#material, "", () => true);
     this.adopt(snapshot, nowMs, chance);
   }
@@ -112,7 +112,7 @@ export class PoolView {
     this.#channels.adopt(snapshot.backends, snapshot.config.maxInFlight);
     this.#elsewhere = new Map();
     this.#connections.resize(snapshot.config.connections);
-    this.#material = { snapshot, hash: this.#hash, load: this.#load, nowMs, chance };
+    this.#material = { snapshot, hash: this.#hash, gauge: this.#gauge, nowMs, chance };
     this.#everyone.adopt(this.#material);
     for (const [name, subset] of this.#subsets) {
       subset.adopt(this.#material);
@@ -247,14 +247,14 @@ export class PoolView {
   /** A backend for a session by its id; of its own region, where its token knows one and anybody there is left. */
   #placeSession(
     { sessionId, region }: OpenedToken,
-    { policy, chance }: Choosing,
+    { policy, nowMs, chance }: Choosing,
     among: Selection | null,
   ): SubChannel | null {
     if (among === null) return null;
     const key = this.#hash(`session ${sessionId}`);
     const placer = among.placer(policy);
-    const near = region === 0 ? null : placer.pick({ exclude: this.#outside(region), key, chance });
-    return this.#find(near ?? placer.pick({ exclude: NOBODY, key, chance }));
+    const near = region === 0 ? null : placer.pick({ exclude: this.#outside(region), key, chance, nowMs });
+    return this.#find(near ?? placer.pick({ exclude: NOBODY, key, chance, nowMs }));
   }
 
   #outside(region: number): ReadonlySet<BackendId> {
@@ -291,7 +291,9 @@ export class PoolView {
     const { policy, nowMs, chance } = choosing;
     const placed =
       among !== null && isHashing(policy)
-        ? this.#find(among.picker(policy, nowMs).pick({ exclude: NOBODY, key: this.#hash(text), chance }))
+        ? this.#find(
+            among.picker(policy, nowMs).pick({ exclude: NOBODY, key: this.#hash(text), chance, nowMs }),
+          )
         : this.#place(text, choosing, among);
     return placed === null ? null : { channel: placed, hasMigrated: false, by: null };
   }
@@ -309,15 +311,16 @@ export class PoolView {
   #free(choosing: Choosing, among: Selection | null, arrival: Arrival | null): Choice {
     if (among === null || among.isEmpty) return NO_BACKEND;
     const { shed, keylessPolicy, hashBalanceFactor } = this.#snapshot.config;
+    const { nowMs } = choosing;
     const shedShare = shed.newPercent / 100;
     if (choosing.chance < shedShare) return SHED;
     // What is left of the chance is as random as the whole of it was.
     const chance = shedShare === 0 ? choosing.chance : (choosing.chance - shedShare) / (1 - shedShare);
     const connection = isHashing(choosing.policy) ? choosing.credentials.connection : null;
     const isKeyless = connection === null && isHashing(choosing.policy);
-    const picker = among.picker(isKeyless ? keylessPolicy : choosing.policy, choosing.nowMs);
+    const picker = among.picker(isKeyless ? keylessPolicy : choosing.policy, nowMs);
     const key = connection === null ? null : this.#hash(`connection ${connection.identity}`);
-    const channel = this.#find(picker.pick({ exclude: this.#channels.full, key, chance }));
+    const channel = this.#find(picker.pick({ exclude: this.#channels.full, key, chance, nowMs }));
     if (channel === null) return FULL;
     // With a bound, one connection may be led to several backends.
     const by = hashBalanceFactor === null ? connection : null;
@@ -340,9 +343,9 @@ export class PoolView {
     return toHex(this.#hash(`session of ${connection.identity} from ${connection.from}`));
   }
 
-  #place(text: string, { policy, chance }: Choosing, among: Selection | null): SubChannel | null {
+  #place(text: string, { policy, nowMs, chance }: Choosing, among: Selection | null): SubChannel | null {
     if (among === null) return null;
-    return this.#find(among.placer(policy).pick({ exclude: NOBODY, key: this.#hash(text), chance }));
+    return this.#find(among.placer(policy).pick({ exclude: NOBODY, key: this.#hash(text), chance, nowMs }));
   }
 
   #find(picked: BackendId | null): SubChannel | null {

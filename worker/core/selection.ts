@@ -5,7 +5,7 @@ import { type EpochMs, earliest } from "../../durable/model/time.ts";
 import type { Connection } from "./identify.ts";
 import type { KeyedHash } from "./keyed-hash.ts";
 import { isHashing, preparePicker } from "./policies/by-name.ts";
-import type { Candidate, Load, Picker } from "./policies/policy.ts";
+import type { Candidate, GaugeOf, Picker } from "./policies/policy.ts";
 import { RoundRobin } from "./policies/round-robin.ts";
 import { Tiered } from "./policies/tiered.ts";
 import { warm } from "./slow-start.ts";
@@ -14,7 +14,7 @@ import { warm } from "./slow-start.ts";
 export interface Material {
   readonly snapshot: Snapshot;
   readonly hash: KeyedHash;
-  readonly load: Load;
+  readonly gauge: GaugeOf;
   readonly nowMs: EpochMs;
   /** A random number, 0 ≤ chance < 1: where a rotation that is new here begins. */
   readonly chance: number;
@@ -154,13 +154,13 @@ export class Selection {
     previous: Picker | null,
     hashBalanceFactor: number | null,
   ): Picker {
-    const { snapshot, hash, load, chance } = this.#material;
+    const { snapshot, hash, gauge, chance } = this.#material;
     return preparePicker(policy, {
       candidates: warms(policy) ? warmed : members,
       previous,
       hash,
       chance,
-      load,
+      gauge,
       ringPoints: snapshot.config.ringPoints,
       hashBalanceFactor,
     });

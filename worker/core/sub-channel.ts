@@ -3,12 +3,13 @@ import { type Counts, OUTCOMES, type Outcome, zeros } from "../../durable/model/
 import type { SnapshotBackend } from "../../durable/model/snapshot.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
 import { LatencyEstimate, latencyOf, type Wait } from "./latency.ts";
+import type { Gauge } from "./policies/policy.ts";
 
 /**
  * An isolate's record of one backend. It is kept by the backend's id while snapshots come and go, so what is in flight,
  * what was counted and the latency survive a change of weight or URL.
  */
-export class SubChannel {
+export class SubChannel implements Gauge {
   /** The backend as the newest snapshot has it; as the last one had it once it was removed. */
   backend: SnapshotBackend;
   #inFlight = 0;

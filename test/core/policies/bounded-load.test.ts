@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { BackendId } from "../../../durable/model/names.ts";
 import { backendId } from "../support/build.ts";
-import { hash, NOTHING, placed, prepare, type Weights } from "./hashed.ts";
+import { asking, hash, placed, prepare, type Weights } from "./hashed.ts";
 
 const WEIGHTS: fc.Arbitrary<Weights> = fc
   .array(fc.integer({ min: 1, max: 20 }), { minLength: 1, maxLength: 8 })
@@ -42,7 +42,7 @@ describe.each(["rendezvous", "maglev", "ring_hash"] as const)("%s", (name) => {
         const picker = prepare(name, weights, { hashBalanceFactor, load });
         for (const { key, ended } of requests) {
           open.splice(0, ended);
-          const picked = picker.pick({ exclude: NOTHING, key: hash(`key ${key}`), chance: 0 });
+          const picked = picker.pick(asking({ key: hash(`key ${key}`) }));
           open.push(backendId(String(picked)));
           const bound = boundOf(weights, String(picked), hashBalanceFactor, open.length);
           expect(load(backendId(String(picked)))).toBeLessThanOrEqual(bound);
@@ -76,6 +76,6 @@ describe.each(["rendezvous", "maglev", "ring_hash"] as const)("%s", (name) => {
     const picker = prepare(name, { a: 1, b: 1, c: 1 }, { hashBalanceFactor: 100, load: thirtyAtB });
     const exclude = new Set([backendId("c")]);
     for (let index = 0; index < 20; index++)
-      expect(picker.pick({ exclude, key: hash(`key ${index}`), chance: 0 })).toBe("b");
+      expect(picker.pick(asking({ exclude, key: hash(`key ${index}`) }))).toBe("b");
   });
 });

@@ -6,7 +6,7 @@ import { moment, NOON, pool, poolName } from "../support/build.ts";
 import { refusal } from "../support/refusal.ts";
 
 const POLICIES =
-  'must be one of "round_robin", "random", "first", "least_request", "rendezvous", "maglev", "ring_hash"';
+  'must be one of "round_robin", "random", "first", "least_request", "peak_ewma", "rendezvous", "maglev", "ring_hash"';
 const FACTORS = "must be an integer 100…1000";
 const POINTS = "must be a multiple of 4, 4…1000";
 

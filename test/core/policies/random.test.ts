@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { AliasTable } from "../../../worker/core/policies/alias-table.ts";
 import { backendId } from "../support/build.ts";
-import { counted, NOTHING, prepare } from "./hashed.ts";
+import { asking, counted, prepare } from "./hashed.ts";
 
 const DRAWS = 50_000;
 
@@ -39,14 +39,14 @@ it("leads nobody's chance out of the table", () => {
 it("gives those that are left their shares when one is excluded", () => {
   const picker = prepare("random", { a: 5, b: 3, c: 1 });
   const exclude = new Set([backendId("a")]);
-  const counts = counted(CHANCES.map((chance) => picker.pick({ exclude, key: null, chance })));
+  const counts = counted(CHANCES.map((chance) => picker.pick(asking({ exclude, chance }))));
   expect(Object.fromEntries(counts)).toEqual({ b: 37_500, c: 12_500 });
 });
 
 it("gives requests without key their shares by chance, where the policy hashes", () => {
   for (const name of ["maglev", "ring_hash"] as const) {
     const picker = prepare(name, { a: 3, b: 1 });
-    const counts = counted(CHANCES.map((chance) => picker.pick({ exclude: NOTHING, key: null, chance })));
+    const counts = counted(CHANCES.map((chance) => picker.pick(asking({ chance }))));
     expect(Object.fromEntries(counts)).toEqual({ a: 37_500, b: 12_500 });
   }
 });

@@ -1,11 +1,12 @@
 import type { BackendId } from "../../../durable/model/names.ts";
 import { byId } from "./by-id.ts";
-import type { Candidate, Load, PickContext, Picker, PoolPreparation } from "./policy.ts";
+import { type Gauged, type GaugedPreparation, gauged } from "./gauged.ts";
+import type { PickContext, Picker } from "./policy.ts";
 
 /** What a bound is made from. */
-type BoundedPreparation = Pick<PoolPreparation, "candidates" | "load"> & {
+interface BoundedPreparation extends GaugedPreparation {
   readonly hashBalanceFactor: number;
-};
+}
 
 /**
  * Hashing with bounded load (Mirrokni, Thorup and Zadimoghaddam 2016): a backend takes a key only while that leaves it with
@@ -17,17 +18,15 @@ type BoundedPreparation = Pick<PoolPreparation, "candidates" | "load"> & {
  */
 export class BoundedLoad implements Picker {
   readonly #picker: Picker;
-  readonly #candidates: readonly Candidate[];
+  readonly #candidates: readonly Gauged[];
   readonly #indexes: ReadonlyMap<BackendId, number>;
-  readonly #load: Load;
   readonly #factor: number;
   readonly #sum: number;
 
-  private constructor(picker: Picker, { candidates, load, hashBalanceFactor }: BoundedPreparation) {
+  private constructor(picker: Picker, { candidates, gauge, hashBalanceFactor }: BoundedPreparation) {
     this.#picker = picker;
-    this.#candidates = byId(candidates);
+    this.#candidates = gauged({ candidates: byId(candidates), gauge });
     this.#indexes = new Map(this.#candidates.map(({ id }, index) => [id, index]));
-    this.#load = load;
     this.#factor = hashBalanceFactor;
     this.#sum = candidates.reduce((sum, { weight }) => sum + weight, 0);
   }
@@ -67,18 +66,18 @@ export class BoundedLoad implements Picker {
   /** Requests that may be in flight in all, this one included. */
   #slots(): number {
     let inFlight = 1;
-    for (const { id } of this.#candidates) inFlight += this.#load(id);
+    for (const { gauge } of this.#candidates) inFlight += gauge.inFlight;
     return Math.floor((inFlight * this.#factor + 99) / 100);
   }
 
   /** How full a candidate would be with this request; up to 1 it may have it. */
-  #fill({ id, weight }: Candidate, slots: number): number {
-    return (this.#load(id) + 1) / Math.max(1, Math.ceil((slots * weight) / this.#sum));
+  #fill({ weight, gauge }: Gauged, slots: number): number {
+    return (gauge.inFlight + 1) / Math.max(1, Math.ceil((slots * weight) / this.#sum));
   }
 }
 
 interface Filled {
-  readonly candidate: Candidate;
+  readonly candidate: Gauged;
   readonly fill: number;
 }
 

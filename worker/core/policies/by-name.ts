@@ -3,6 +3,7 @@ import { BoundedLoad } from "./bounded-load.ts";
 import { First } from "./first.ts";
 import { LeastRequest } from "./least-request.ts";
 import { Maglev } from "./maglev.ts";
+import { PeakEwma } from "./peak-ewma.ts";
 import type { Picker, PoolPreparation } from "./policy.ts";
 import { Random } from "./random.ts";
 import { Rendezvous } from "./rendezvous.ts";
@@ -24,6 +25,8 @@ export function preparePicker(name: PolicyName, preparation: PoolPreparation): P
       return First.prepare(preparation);
     case "least_request":
       return LeastRequest.prepare(preparation);
+    case "peak_ewma":
+      return PeakEwma.prepare(preparation);
     case "rendezvous":
       return bound(Rendezvous.prepare({ ...preparation, previous: null }), preparation);
     case "maglev":

@@ -1,4 +1,5 @@
 import type { BackendId } from "../../../durable/model/names.ts";
+import type { EpochMs } from "../../../durable/model/time.ts";
 import type { Hash64 } from "../keyed-hash.ts";
 
 /** A backend that admits new traffic, as a policy sees it. */
@@ -16,6 +17,7 @@ export interface PickContext {
   readonly key: Hash64 | null;
   /** A random number, 0 ≤ chance < 1. */
   readonly chance: number;
+  readonly nowMs: EpochMs;
 }
 
 /**
@@ -37,12 +39,20 @@ export interface Preparation<Previous extends Picker> {
   readonly chance: number;
 }
 
-/** How many requests the isolate has in flight at a backend. Reading it does nothing else. */
-export type Load = (id: BackendId) => number;
+/** What the isolate knows at any time of how a backend is doing. Reading it does nothing else. */
+export interface Gauge {
+  /** Requests that the isolate has open there. */
+  readonly inFlight: number;
+  /** How long it takes to answer, milliseconds; null while nobody knows. */
+  latencyMs(nowMs: EpochMs): number | null;
+}
+
+/** The gauge of a backend, good for as long as it is a candidate; null: nothing is known of it. */
+export type GaugeOf = (id: BackendId) => Gauge | null;
 
 /** What a pool gives to prepare a picker of whatever policy it asks for. */
 export interface PoolPreparation extends Preparation<Picker> {
-  readonly load: Load;
+  readonly gauge: GaugeOf;
   /** The pool's field of that name. */
   readonly ringPoints: number;
   /** The pool's field of that name. */

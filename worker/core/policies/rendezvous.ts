@@ -28,7 +28,7 @@ export class Rendezvous implements Picker {
     );
   }
 
-  pick({ exclude, key, chance }: PickContext): BackendId | null {
+  pick({ exclude, key, chance }: Omit<PickContext, "nowMs">): BackendId | null {
     const drawn = key ?? { high: chance * 2 ** 32, low: mix(chance * 2 ** 32) };
     let best: BackendId | null = null;
     let bestCost = Number.POSITIVE_INFINITY;

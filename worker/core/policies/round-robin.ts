@@ -40,7 +40,7 @@ export class RoundRobin implements Picker {
     return picker;
   }
 
-  pick({ exclude }: PickContext): BackendId | null {
+  pick({ exclude }: Omit<PickContext, "nowMs">): BackendId | null {
     if (exclude.size > 0) return this.#largest(exclude);
     const turns = this.#turns;
     const weights = this.#weights;
