@@ -25,6 +25,9 @@ export interface Attempt {
   readonly addedHeaders: (() => AddedHeaders) | null;
 }
 
+/** The only status that brings a WebSocket (RFC 6455 §4.1). */
+const SWITCHING_PROTOCOLS = 101;
+
 export type AddedHeaders = readonly (readonly [name: string, value: string])[];
 
 /**
@@ -82,7 +85,7 @@ class Exchange implements Guarded {
   }
 
   receive(response: Response): Response | Promise<Response> {
-    const { status } = response;
+    const { status, headers } = response;
     const outcome = classifyStatus(status);
     if (outcome === "unreachable" || outcome === "timed_out") {
       // Its body is the platform's error page, which speaks of the backend's host.
@@ -95,15 +98,15 @@ class Exchange implements Guarded {
       return answer;
     }
     this.#count(outcome);
-    if (response.webSocket !== null) {
+    if (status === SWITCHING_PROTOCOLS && response.webSocket !== null) {
       const socket = pumpWebSocket(response, response.webSocket, () => this.#end());
       return this.#withOwnHeaders(socket);
     }
     // The body is asked for last: merely looking at it makes the runtime build a stream for JavaScript.
-    if (mustFollow(response.headers, this.#channel.backend.admits) && response.body !== null)
+    if (mustFollow(headers, this.#channel.backend.admits) && response.body !== null)
       return this.#follow(response, response.body);
     this.#end();
-    return this.#withOwnHeaders(response);
+    return this.#withOwnHeaders(response, headers);
   }
 
   fail(): Response {
@@ -151,12 +154,12 @@ class Exchange implements Guarded {
   }
 
   /** The response as the client gets it: untouched, unless some header must not pass or one is added. */
-  #withOwnHeaders(response: Response): Response {
-    const dropped = responseHeadersToDrop(response.headers);
+  #withOwnHeaders(response: Response, received = response.headers): Response {
+    const dropped = responseHeadersToDrop(received);
     const added = this.#addedHeaders?.() ?? null;
     if (dropped === null && added === null) return response;
     const { status, statusText, webSocket } = response;
-    const headers = new Headers(response.headers);
+    const headers = new Headers(received);
     for (const name of dropped ?? []) headers.delete(name);
     for (const [name, value] of added ?? []) {
       if (name === "set-cookie") headers.append(name, value);

@@ -5,6 +5,8 @@ import type { Isolate } from "./isolate.ts";
 /** One request on its way through. */
 export class Passage {
   readonly request: Request;
+  /** The request's, asked for once: each asking goes into the runtime. */
+  readonly headers: Headers;
   /** The request's URL, taken apart once: the runtime makes a new string of it each time. */
   readonly target: Target;
   readonly env: Env;
@@ -14,6 +16,7 @@ export class Passage {
 
   constructor(request: Request, target: Target, env: Env, context: ExecutionContext, isolate: Isolate) {
     this.request = request;
+    this.headers = request.headers;
     this.target = target;
     this.env = env;
     this.isolate = isolate;

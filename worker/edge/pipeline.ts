@@ -57,17 +57,17 @@ export function serve(passage: Passage): Answer {
 }
 
 function findPool(passage: Passage, table: Obtained<RoutingTable>, nowMs: EpochMs): Answer {
-  const { request, target, isolate } = passage;
+  const { request, headers, target, isolate } = passage;
   const destination = matchRoute(isolate.directory.index, passage);
   if (destination === null) return answerProblem(NO_ROUTE, request);
   const { to } = destination;
   const { deployment } = table.document;
-  if (hasLooped(request.headers, deployment)) {
+  if (hasLooped(headers, deployment)) {
     const pool = to instanceof Split ? to.sides[0]?.pool : to;
     if (pool !== undefined) isolate.pool(pool).tally.countIncident("loop");
     return answerProblem(LOOP, request);
   }
-  const client = new Client(request.headers, request.cf, target.query, isolate.settings.front);
+  const client = new Client(headers, request.cf, target.query, isolate.settings.front);
   const way: Way = { destination, deployment, client, isDegraded: table.isDegraded, isFallback: false };
   return to instanceof Split
     ? chooseSide(passage, way, to, nowMs)
@@ -163,12 +163,12 @@ const UNSERVED: Readonly<Record<Unserved, Problem>> = {
 
 /** The headers a backend gets: hygiene first, then what tokens change. */
 function backendHeaders(passage: Passage, way: Way, choice: Chosen): Headers {
-  const { request, target, isolate } = passage;
+  const { target, isolate } = passage;
   const { client, deployment } = way;
   const { isForwardedTrusted, isLocal, front } = isolate.settings;
   const { clientAddress, protocol } = client;
   const facts = { clientAddress, target, protocol, deployment, isForwardedTrusted, isLocal };
-  const headers = requestHeaders(request.headers, facts);
+  const headers = requestHeaders(passage.headers, facts);
   if (front !== null) headers.delete(front.header);
   isolate.curtain.draw(headers);
   tellInheritance(headers, choice.inheritance);
