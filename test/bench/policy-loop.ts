@@ -15,6 +15,7 @@ const NOON = epochMs(1_800_000_000_000);
 /** Requests that are picked for in turn, their keys hashed beforehand; a power of two. */
 const REQUESTS: readonly PickContext[] = Array.from({ length: 4_096 }, (_, index) => ({
   exclude: NOTHING,
+  isRetry: false,
   key: hash(`connection ${index}`),
   chance: (index * 0.618_033_988_749_895) % 1,
   nowMs: NOON,
@@ -91,7 +92,7 @@ function repeatPicking(picker: Picker, count: number): number {
   let sink = 0;
   for (let index = 0; index < count; index++) {
     const picked = picker.pick(
-      REQUESTS[index & 4_095] ?? { exclude: NOTHING, key: null, chance: 0, nowMs: NOON },
+      REQUESTS[index & 4_095] ?? { exclude: NOTHING, isRetry: false, key: null, chance: 0, nowMs: NOON },
     );
     sink += picked?.length ?? 0;
   }

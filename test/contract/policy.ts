@@ -22,6 +22,7 @@ const CONTEXT: fc.Arbitrary<PickContext> = fc.record({
   exclude: fc
     .subarray(["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8", "gone"].map(backendId))
     .map((ids) => new Set(ids)),
+  isRetry: fc.boolean(),
   key: fc.option(fc.string().map((text) => hash(text))),
   chance: CHANCE,
   nowMs: fc.nat({ max: 100_000 }).map((laterMs) => epochMs(NOON + laterMs)),
@@ -36,7 +37,7 @@ const GOLDEN = 0.618_033_988_749_895;
 /** The request of a connection of that number. */
 function request(index: number, isKeyed = true): PickContext {
   const key = isKeyed ? hash(`connection ${index}`) : null;
-  return { exclude: NOTHING, key, chance: (index * GOLDEN) % 1, nowMs: epochMs(NOON + index) };
+  return { exclude: NOTHING, isRetry: false, key, chance: (index * GOLDEN) % 1, nowMs: NOON };
 }
 
 /** Requests that are in flight at any time while shares are counted: enough for weights of 1000 to 1 to show in them. */
@@ -112,10 +113,9 @@ export function describePolicy(name: PolicyName, { hashBalanceFactor, withoutSha
         fc.property(CANDIDATES, CHANCE, CONTEXTS, (among, chance, contexts) => {
           const [one, other] = [prepare(among, chance), prepare(among, chance)];
           for (const context of contexts) {
-            const { exclude } = context;
-            other.pick({ ...context, exclude: new Set([...exclude, backendId("tried")]) });
-            const free = { ...context, exclude: NOTHING };
-            expect(other.pick(free)).toBe(one.pick(free));
+            other.pick({ ...context, isRetry: true });
+            const first = { ...context, isRetry: false };
+            expect(other.pick(first)).toBe(one.pick(first));
           }
         }),
       );
@@ -146,37 +146,44 @@ export function describePolicy(name: PolicyName, { hashBalanceFactor, withoutSha
 
     describe.each(counted)("with $kind", ({ isKeyed }) => {
       it.each([
-        { a: 5, b: 1, c: 1 },
-        { a: 1_000, b: 1 },
-        { a: 3 },
-        { a: 1, b: 1, c: 1, d: 1, e: 1, f: 1, g: 1 },
-      ])("gives %j its shares, within four standard deviations of independent draws", (weights) => {
-        const inFlight = new Map<BackendId | null, number>();
-        const add = (id: BackendId | null, by: number) => inFlight.set(id, (inFlight.get(id) ?? 0) + by);
-        const picker = prepare(
-          candidates(weights),
-          0.3,
-          null,
-          gaugesOf(
-            (id) => inFlight.get(id) ?? 0,
-            () => 20,
-          ),
-        );
-        const picks: (BackendId | null)[] = [];
-        for (let index = 0; index < PICKS; index++) {
-          const picked = picker.pick(request(index, isKeyed));
-          picks.push(picked);
-          add(picked, 1);
-          if (index >= IN_FLIGHT) add(picks[index - IN_FLIGHT] ?? null, -1);
-        }
-        const sum = Object.values(weights).reduce((total, weight) => total + weight, 0);
-        for (const [id, weight] of Object.entries(weights)) {
-          const share = weight / sum;
-          const allowed = 4 * Math.sqrt(PICKS * share * (1 - share)) + 1;
-          const count = picks.filter((picked) => picked === id).length;
-          expect(Math.abs(count - PICKS * share)).toBeLessThan(allowed);
-        }
-      });
+        { weights: { a: 5, b: 1, c: 1 }, left: "all" },
+        { weights: { a: 1_000, b: 1 }, left: "all" },
+        { weights: { a: 3 }, left: "all" },
+        { weights: { a: 1, b: 1, c: 1, d: 1, e: 1, f: 1, g: 1 }, left: "all" },
+        { weights: { a: 5, b: 1, c: 1 }, left: "those left", out: { e: 5, f: 1 } },
+        { weights: { a: 1, b: 1, c: 1, d: 1 }, left: "those left", out: { e: 1, f: 1, g: 1 } },
+      ])(
+        "gives $left of $weights and $out its share, within four standard deviations of independent draws",
+        ({ weights, out = {} }) => {
+          const inFlight = new Map<BackendId | null, number>();
+          const add = (id: BackendId | null, by: number) => inFlight.set(id, (inFlight.get(id) ?? 0) + by);
+          const among = candidates({ ...out, ...weights });
+          const picker = prepare(
+            among,
+            0.3,
+            null,
+            gaugesOf(
+              (id) => inFlight.get(id) ?? 0,
+              () => 20,
+            ),
+          );
+          const exclude = new Set(candidates(out).map(({ id }) => id));
+          const picks: (BackendId | null)[] = [];
+          for (let index = 0; index < PICKS; index++) {
+            const picked = picker.pick({ ...request(index, isKeyed), exclude });
+            picks.push(picked);
+            add(picked, 1);
+            if (index >= IN_FLIGHT) add(picks[index - IN_FLIGHT] ?? null, -1);
+          }
+          const sum = Object.values(weights).reduce((total, weight) => total + weight, 0);
+          for (const [id, weight] of Object.entries(weights)) {
+            const share = weight / sum;
+            const allowed = 4 * Math.sqrt(PICKS * share * (1 - share)) + 1;
+            const count = picks.filter((picked) => picked === id).length;
+            expect(Math.abs(count - PICKS * share)).toBeLessThan(allowed);
+          }
+        },
+      );
     });
   });
 }

@@ -19,7 +19,7 @@ function prepare(weights: Weights): Rendezvous {
 /** Where every key leads. */
 function placed(weights: Weights, keys = KEYS): readonly (string | null)[] {
   const picker = prepare(weights);
-  return keys.map((key) => picker.pick({ exclude: NOTHING, key, chance: 0 }));
+  return keys.map((key) => picker.pick({ exclude: NOTHING, isRetry: false, key, chance: 0 }));
 }
 
 function counted(places: readonly (string | null)[]): ReadonlyMap<string | null, number> {
@@ -67,8 +67,13 @@ it("leads a key that is excluded from its backend where it would go without that
   fc.assert(
     fc.property(WEIGHTS, KEY, (weights, key) => {
       const picker = prepare(weights);
-      const first = picker.pick({ exclude: NOTHING, key, chance: 0 });
-      const second = picker.pick({ exclude: new Set([backendId(String(first))]), key, chance: 0 });
+      const first = picker.pick({ exclude: NOTHING, isRetry: false, key, chance: 0 });
+      const second = picker.pick({
+        exclude: new Set([backendId(String(first))]),
+        isRetry: true,
+        key,
+        chance: 0,
+      });
       expect([second]).toEqual(placed(without(weights, String(first)), [key]));
     }),
   );
@@ -140,7 +145,8 @@ it("spreads the keys of another pool in another way", () => {
   const before = placed(TEN);
   const same = before.filter(
     (place, index) =>
-      picker.pick({ exclude: NOTHING, key: other(`connection ${index}`), chance: 0 }) === place,
+      picker.pick({ exclude: NOTHING, isRetry: false, key: other(`connection ${index}`), chance: 0 }) ===
+      place,
   );
   expect(same.length / KEYS.length).toBeCloseTo(1 / 10, 1);
 });
@@ -148,7 +154,7 @@ it("spreads the keys of another pool in another way", () => {
 it("gives requests without a key a random backend", () => {
   const picker = prepare({ a: 1, b: 1 });
   const places = Array.from({ length: 10_000 }, (_, index) =>
-    picker.pick({ exclude: NOTHING, key: null, chance: index / 10_000 }),
+    picker.pick({ exclude: NOTHING, isRetry: false, key: null, chance: index / 10_000 }),
   );
   expect(Math.abs((counted(places).get("a") ?? 0) - 5_000)).toBeLessThan(200);
 });

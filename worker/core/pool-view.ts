@@ -253,8 +253,11 @@ export class PoolView {
     if (among === null) return null;
     const key = this.#hash(`session ${sessionId}`);
     const placer = among.placer(policy);
-    const near = region === 0 ? null : placer.pick({ exclude: this.#outside(region), key, chance, nowMs });
-    return this.#find(near ?? placer.pick({ exclude: NOBODY, key, chance, nowMs }));
+    const near =
+      region === 0
+        ? null
+        : placer.pick({ exclude: this.#outside(region), isRetry: false, key, chance, nowMs });
+    return this.#find(near ?? placer.pick({ exclude: NOBODY, isRetry: false, key, chance, nowMs }));
   }
 
   #outside(region: number): ReadonlySet<BackendId> {
@@ -292,7 +295,9 @@ export class PoolView {
     const placed =
       among !== null && isHashing(policy)
         ? this.#find(
-            among.picker(policy, nowMs).pick({ exclude: NOBODY, key: this.#hash(text), chance, nowMs }),
+            among
+              .picker(policy, nowMs)
+              .pick({ exclude: NOBODY, isRetry: false, key: this.#hash(text), chance, nowMs }),
           )
         : this.#place(text, choosing, among);
     return placed === null ? null : { channel: placed, hasMigrated: false, by: null };
@@ -320,7 +325,9 @@ export class PoolView {
     const isKeyless = connection === null && isHashing(choosing.policy);
     const picker = among.picker(isKeyless ? keylessPolicy : choosing.policy, nowMs);
     const key = connection === null ? null : this.#hash(`connection ${connection.identity}`);
-    const channel = this.#find(picker.pick({ exclude: this.#channels.full, key, chance, nowMs }));
+    const channel = this.#find(
+      picker.pick({ exclude: this.#channels.full, isRetry: false, key, chance, nowMs }),
+    );
     if (channel === null) return FULL;
     // With a bound, one connection may be led to several backends.
     const by = hashBalanceFactor === null ? connection : null;
@@ -345,7 +352,9 @@ export class PoolView {
 
   #place(text: string, { policy, nowMs, chance }: Choosing, among: Selection | null): SubChannel | null {
     if (among === null) return null;
-    return this.#find(among.placer(policy).pick({ exclude: NOBODY, key: this.#hash(text), chance, nowMs }));
+    return this.#find(
+      among.placer(policy).pick({ exclude: NOBODY, isRetry: false, key: this.#hash(text), chance, nowMs }),
+    );
   }
 
   #find(picked: BackendId | null): SubChannel | null {

@@ -44,7 +44,7 @@ export function prepare(name: PolicyName, weights: Weights, told: Told = {}): Pi
 
 /** What a pick is given; what differs from a free request at noon is told. */
 export function asking(told: Partial<PickContext> = {}): PickContext {
-  return { exclude: NOTHING, key: null, chance: 0, nowMs: NOON, ...told };
+  return { exclude: NOTHING, isRetry: false, key: null, chance: 0, nowMs: NOON, ...told };
 }
 
 /** Where every key leads. */

@@ -11,8 +11,10 @@ export interface Candidate {
 
 /** What one pick may depend on besides the picker's own counters. */
 export interface PickContext {
-  /** Backends tried before in this request. */
+  /** Backends that may not be chosen: tried before in this request, or unable to take it now. */
   readonly exclude: ReadonlySet<BackendId>;
+  /** Whether this request was tried elsewhere before; a retry leaves the counters alone. */
+  readonly isRetry: boolean;
   /** Names the client's connection; null when nothing does. */
   readonly key: Hash64 | null;
   /** A random number, 0 ≤ chance < 1. */
@@ -22,7 +24,7 @@ export interface PickContext {
 
 /**
  * Picks one of the candidates it was prepared for: deterministic in its arguments and its own counters, and null only
- * when every candidate is excluded. A pick that excludes something, a retry, leaves the counters alone.
+ * when every candidate is excluded.
  */
 export interface Picker {
   pick(context: PickContext): BackendId | null;

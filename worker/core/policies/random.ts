@@ -21,7 +21,7 @@ export class Random implements Picker {
     return this.#candidates[this.#table.draw(chance)]?.id ?? null;
   }
 
-  /** By the weights of those that are left, one after the other: retries are rare. */
+  /** By the weights of those that are left, one after the other. */
   #pickAmongOthers(exclude: ReadonlySet<BackendId>, chance: number): BackendId | null {
     const others = this.#candidates.filter(({ id }) => !exclude.has(id));
     let left = chance * others.reduce((sum, { weight }) => sum + weight, 0);

@@ -1,13 +1,18 @@
 import type { BackendId } from "../../../durable/model/names.ts";
 import type { Candidate, PickContext, Picker, Preparation } from "./policy.ts";
+import { Rotation } from "./rotation.ts";
 
-/** Work a new isolate may spend on reaching its random place in the rotation, in steps of one backend each. */
-const MAX_PHASE_STEPS = 1_000_000;
+/** How far into its rotation a new isolate may begin, in picks: what it takes to get there is a few milliseconds at most. */
+const MAX_PHASE = 2 ** 14;
 
 /**
  * Smooth weighted round robin, as nginx does it: each pick adds every weight to its backend's turn, takes the largest
  * turn (the first of equals) and subtracts the sum of weights from it. In every cycle of Σw/gcd picks each backend comes
- * exactly as often as its weight says, spread as evenly as can be: weights 5, 1, 1 give `a a b a c a a`.
+ * exactly as often as its weight says, spread as evenly as can be: weights 5, 1, 1 give `a a b a c a a`. The order is this
+ * one however long the cycle.
+ *
+ * A backend that a pick must do without, since it can take nothing now, has no part in that pick: the others take their
+ * turns among themselves, and it goes on afterwards where it was. A retry moves nobody's turn.
  *
  * When the candidates change, those that stay keep what they are owed, which is their turn over the sum of weights, and
  * newcomers are owed nothing; the turns are then shifted to sum to zero again, on which the exactness rests. A new isolate
@@ -18,21 +23,20 @@ const MAX_PHASE_STEPS = 1_000_000;
 export class RoundRobin implements Picker {
   readonly #candidates: readonly Candidate[];
   readonly #indexes: ReadonlyMap<BackendId, number>;
-  readonly #weights: Float64Array;
-  readonly #turns: Float64Array;
-  readonly #sum: number;
+  readonly #rotation: Rotation;
 
   private constructor(candidates: readonly Candidate[], turns: Float64Array) {
     this.#candidates = candidates;
     this.#indexes = new Map(candidates.map(({ id }, index) => [id, index]));
-    this.#weights = Float64Array.from(candidates, (candidate) => candidate.weight);
-    this.#turns = turns;
-    this.#sum = this.#weights.reduce((sum, weight) => sum + weight, 0);
+    this.#rotation = new Rotation(
+      candidates.map(({ weight }) => weight),
+      turns,
+    );
   }
 
   static prepare({ candidates, previous, chance }: Preparation<RoundRobin>): RoundRobin {
     // From one that had nobody to choose there is nothing to go on with, and no phase to keep.
-    if (previous !== null && previous.#sum > 0) {
+    if (previous !== null && previous.#rotation.sum > 0) {
       return new RoundRobin(candidates, previous.#turnsFor(candidates));
     }
     const picker = new RoundRobin(candidates, new Float64Array(candidates.length));
@@ -40,23 +44,10 @@ export class RoundRobin implements Picker {
     return picker;
   }
 
-  pick({ exclude }: Omit<PickContext, "nowMs">): BackendId | null {
-    if (exclude.size > 0) return this.#largest(exclude);
-    const turns = this.#turns;
-    const weights = this.#weights;
-    let best = -1;
-    let bestTurn = Number.NEGATIVE_INFINITY;
-    for (let index = 0; index < turns.length; index++) {
-      const turn = (turns[index] as number) + (weights[index] as number);
-      turns[index] = turn;
-      if (turn > bestTurn) {
-        best = index;
-        bestTurn = turn;
-      }
-    }
-    if (best === -1) return null;
-    turns[best] = bestTurn - this.#sum;
-    return this.#candidates[best]?.id ?? null;
+  pick({ exclude, isRetry }: PickContext): BackendId | null {
+    const out = exclude.size === 0 ? NOBODY : this.#indexesOf(exclude);
+    const picked = isRetry ? this.#rotation.peek(out) : this.#rotation.take(out);
+    return this.#candidates[picked]?.id ?? null;
   }
 
   /**
@@ -67,55 +58,52 @@ export class RoundRobin implements Picker {
   charge(id: BackendId, maxRounds: number): void {
     const charged = this.#indexes.get(id);
     if (charged === undefined) return;
-    const turns = this.#turns;
-    const weights = this.#weights;
-    if ((turns[charged] as number) <= (weights[charged] as number) - maxRounds * this.#sum) return;
-    for (let index = 0; index < turns.length; index++) {
-      turns[index] = (turns[index] as number) + (weights[index] as number);
-    }
-    turns[charged] = (turns[charged] as number) - this.#sum;
-  }
-
-  /** The backend nearest to its turn among those not excluded; nobody's turn moves. */
-  #largest(exclude: ReadonlySet<BackendId>): BackendId | null {
-    let best: BackendId | null = null;
-    let bestTurn = Number.NEGATIVE_INFINITY;
-    this.#candidates.forEach(({ id, weight }, index) => {
-      const turn = (this.#turns[index] as number) + weight;
-      if (turn > bestTurn && !exclude.has(id)) {
-        best = id;
-        bestTurn = turn;
-      }
-    });
-    return best;
-  }
-
-  #advance(chance: number): void {
-    const divisor = this.#weights.reduce(greatestCommonDivisor, 0);
-    const cycle = divisor === 0 ? 0 : this.#sum / divisor;
-    const reachable = Math.min(cycle, Math.ceil(MAX_PHASE_STEPS / Math.max(1, this.#turns.length)));
-    const picks = Math.floor(chance * reachable);
-    for (let pick = 0; pick < picks; pick++) this.pick({ exclude: NOTHING, key: null, chance: 0 });
+    const { weight = 0 } = this.#candidates[charged] ?? {};
+    const least = weight - maxRounds * this.#rotation.sum;
+    if (this.#rotation.at(charged) > least) this.#rotation.serve(charged);
   }
 
   /** Turns by backend. */
   turns(): ReadonlyMap<BackendId, number> {
-    return new Map(this.#candidates.map(({ id }, index) => [id, this.#turns[index] as number]));
+    return new Map(this.#candidates.map(({ id }, index) => [id, this.#rotation.at(index)]));
+  }
+
+  #indexesOf(ids: ReadonlySet<BackendId>): ReadonlySet<number> {
+    const indexes = new Set<number>();
+    for (const id of ids) {
+      const index = this.#indexes.get(id);
+      if (index !== undefined) indexes.add(index);
+    }
+    return indexes;
+  }
+
+  #advance(chance: number): void {
+    const picks = Math.floor(chance * Math.min(this.#rotation.cycle, MAX_PHASE));
+    for (let pick = 0; pick < picks; pick++) this.#rotation.take(NOBODY);
   }
 
   /** The turns of the picker that comes after this one. Bare, a turn of 500 out of 1000 would mean 50 cycles out of 10. */
   #turnsFor(candidates: readonly Candidate[]): Float64Array {
-    const held = this.turns();
     const sum = candidates.reduce((total, { weight }) => total + weight, 0);
-    const scale = this.#sum === 0 ? 1 : sum / this.#sum;
-    const turns = Float64Array.from(candidates, ({ id }) => (held.get(id) ?? 0) * scale);
-    const surplus = turns.reduce((total, turn) => total + turn, 0) / Math.max(1, turns.length);
-    return surplus === 0 ? turns : turns.map((turn) => turn - surplus);
+    const scale = sum / this.#rotation.sum;
+    const turns = Float64Array.from(candidates, ({ id }) => {
+      const index = this.#indexes.get(id);
+      return index === undefined ? 0 : this.#rotation.at(index) * scale;
+    });
+    return balanced(turns);
   }
 }
 
-const NOTHING: ReadonlySet<BackendId> = new Set();
+const NOBODY: ReadonlySet<number> = new Set();
 
-function greatestCommonDivisor(a: number, b: number): number {
-  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+/** Parts of a turn that are told apart: with whole parts all that follows is exact. */
+const PARTS = 2 ** 10;
+
+/** Turns in whole parts, all shifted alike so that they sum to zero, but for a part that the last ones lose for the rest. */
+function balanced(turns: Float64Array): Float64Array {
+  const parts = turns.map((turn) => Math.round(turn * PARTS));
+  const surplus = parts.reduce((sum, part) => sum + part, 0);
+  const every = Math.floor(surplus / parts.length);
+  const more = parts.length - (surplus - every * parts.length);
+  return parts.map((part, index) => (part - every - (index >= more ? 1 : 0)) / PARTS);
 }
