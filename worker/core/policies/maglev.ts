@@ -1,4 +1,5 @@
 import type { BackendId } from "../../../durable/model/names.ts";
+import type { Hash64 } from "../keyed-hash.ts";
 import { byId } from "./by-id.ts";
 import { buildMaglevTable, slotOf, TABLE_SIZE } from "./maglev-table.ts";
 import type { Candidate, PickContext, Picker, PoolPreparation } from "./policy.ts";
@@ -30,18 +31,22 @@ export class Maglev implements Picker {
     const { exclude, key } = context;
     if (key === null) return this.#keyless.pick(context);
     const slot = slotOf(key);
-    return exclude.size === 0 ? this.#at(slot) : this.#atOrAfter(slot, exclude);
+    return exclude.size === 0 ? this.#at(slot) : this.#atOrAfter(slot, key, exclude);
   }
 
   #at(slot: number): BackendId | null {
     return this.#candidates[this.#table[slot] ?? 0]?.id ?? null;
   }
 
-  /** The next slot belongs to anybody, by weight, so the keys of one that is excluded scatter over all others. */
-  #atOrAfter(slot: number, exclude: ReadonlySet<BackendId>): BackendId | null {
+  /**
+   * A key goes on through the table in strides of its own, so the keys of one that is excluded scatter over all others by
+   * weight. The slot next to one does not belong to anybody alike: whose it is depends on whose that one is.
+   */
+  #atOrAfter(slot: number, { low }: Hash64, exclude: ReadonlySet<BackendId>): BackendId | null {
     if (this.#candidates.every(({ id }) => exclude.has(id))) return null;
+    const stride = 1 + (low % (TABLE_SIZE - 1));
     for (let step = 0; step < TABLE_SIZE; step++) {
-      const id = this.#at((slot + step) % TABLE_SIZE);
+      const id = this.#at((slot + step * stride) % TABLE_SIZE);
       if (id !== null && !exclude.has(id)) return id;
     }
     return null;
