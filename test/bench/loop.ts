@@ -16,6 +16,12 @@ export const ROUNDS = 11;
 /** The shorter run: what the two differ by is neither the request nor the way to the worker. */
 const SHORT_SHARE = 0.1;
 
+/** How long the longer of two runs takes when nobody says how many repetitions it has, milliseconds. */
+const FITTING_MS = 60;
+
+/** The least that a long run is made of; a tenth of that is none. */
+const MIN_COUNT = 2;
+
 /** A worker that does nothing but repeat what it is told to. */
 export interface Loop {
   readonly worker: RunningWorker;
@@ -32,8 +38,12 @@ interface Repetition {
   readonly count: number;
 }
 
-/** Builds the worker of that file and serves it until the teardown. */
-export async function serveLoop(teardown: Teardown, main: string): Promise<Loop> {
+/** Builds the worker of that file and serves it until the teardown. `flags`: of compatibility, besides Ringmaster's own. */
+export async function serveLoop(
+  teardown: Teardown,
+  main: string,
+  flags: readonly string[] = [],
+): Promise<Loop> {
   const name = basename(main, ".ts");
   await requireTools(["taskset"]);
   const folder = await mkdtemp(join(tmpdir(), `ringmaster-${name}-`));
@@ -42,10 +52,17 @@ export async function serveLoop(teardown: Teardown, main: string): Promise<Loop>
   process.env["TMPDIR"] = folder;
   const processes = new Processes();
   teardown.defer(() => processes.stop());
-  const config = readWorkerConfig();
+  const own = readWorkerConfig();
+  const config = { ...own, compatibilityFlags: [...own.compatibilityFlags, ...flags] };
   const cores = await chooseCores();
   const serving = { runtime: findRuntime(), config, folder, core: cores?.proxy ?? null };
-  const building = build(folder, { name, main, compatibility_date: config.compatibilityDate });
+  const { compatibilityDate, compatibilityFlags } = config;
+  const building = build(folder, {
+    name,
+    main,
+    compatibility_date: compatibilityDate,
+    compatibility_flags: compatibilityFlags,
+  });
   // A build takes seconds and cannot be stopped, so the teardown waits for it.
   teardown.defer(async () => {
     await Promise.allSettled([building]);
@@ -55,15 +72,33 @@ export async function serveLoop(teardown: Teardown, main: string): Promise<Loop>
   return { worker, version: serving.runtime.version, broken: processes.broken };
 }
 
+/** What wrangler is told of a worker. */
+interface Configured {
+  readonly name: string;
+  readonly main: string;
+  readonly compatibility_date: string;
+  readonly compatibility_flags: readonly string[];
+}
+
 /** It has no objects, so it needs a configuration of its own. */
-async function build(
-  folder: string,
-  configured: Readonly<Record<"name" | "main" | "compatibility_date", string>>,
-) {
+async function build(folder: string, configured: Configured): Promise<string> {
   const config = join(folder, "wrangler.json");
   await writeFile(config, JSON.stringify(configured));
   const bundle = await buildBundle(config, configured.name);
   return readFile(bundle, "utf8");
+}
+
+/** Repetitions for a run of about `FITTING_MS`. Finding out warms up too. */
+export async function fittingCount(
+  { worker }: Loop,
+  query: Readonly<Record<string, string>>,
+): Promise<number> {
+  for (let count = 1; ; count *= 4) {
+    // What takes longer the first time is not what is to be timed.
+    const first = await timeRun(worker, query, count);
+    const tookMs = Math.min(first, await timeRun(worker, query, count)) / 1_000;
+    if (tookMs > FITTING_MS / 4) return Math.max(MIN_COUNT, Math.round((count * FITTING_MS) / tookMs));
+  }
 }
 
 /** The median of all rounds, microseconds per repetition. Every single round goes to standard error. */

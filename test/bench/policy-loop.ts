@@ -4,30 +4,43 @@ import { PolicySchema } from "../../durable/model/pool.ts";
 import { epochMs } from "../../durable/model/time.ts";
 import { createKeyedHash } from "../../worker/core/keyed-hash.ts";
 import { preparePicker } from "../../worker/core/policies/by-name.ts";
-import type { Candidate, PickContext, Picker } from "../../worker/core/policies/policy.ts";
+import type { Candidate, PickContext } from "../../worker/core/policies/policy.ts";
+import { RoundRobin } from "../../worker/core/policies/round-robin.ts";
 import { SubChannel } from "../../worker/core/sub-channel.ts";
+import { PEERS } from "./peers.ts";
 
 const hash = createKeyedHash("000102030405060708090a0b0c0d0e0f");
 const NOTHING: ReadonlySet<BackendId> = new Set();
 
 const NOON = epochMs(1_800_000_000_000);
 
-/** Requests that are picked for in turn, their keys hashed beforehand; a power of two. */
-const REQUESTS: readonly PickContext[] = Array.from({ length: 4_096 }, (_, index) => ({
+/** A request that is picked for: our policies get its key hashed, others' hash the text themselves. */
+interface Keyed extends PickContext {
+  readonly text: string;
+}
+
+/** Requests that are picked for in turn; a power of two. */
+const REQUESTS: readonly Keyed[] = Array.from({ length: 4_096 }, (_, index) => ({
   exclude: NOTHING,
   isRetry: false,
+  text: `connection ${index}`,
   key: hash(`connection ${index}`),
   chance: (index * 0.618_033_988_749_895) % 1,
   nowMs: NOON,
 }));
 
-const ANYBODY = v.parse(BackendIdSchema, "anybody");
+const [ANY_REQUEST] = REQUESTS as readonly [Keyed];
+
+/** What is timed. */
+interface Choosing {
+  pick(request: Keyed): string | null;
+}
 
 /** What a repetition costs without any policy. */
-const FLOOR: Picker = { pick: ({ chance }) => (chance < 0 ? null : ANYBODY) };
+const FLOOR: Choosing = { pick: ({ chance }) => (chance < 0 ? null : "anybody") };
 
-const scenes = new Map<string, () => Picker>();
-const pickers = new Map<string, Picker>();
+const scenes = new Map<string, () => Choosing>();
+const pickers = new Map<string, Choosing>();
 
 /**
  * The worker inside which policies are timed, from outside: its own clock stands still. It answers with a number that
@@ -50,9 +63,7 @@ const worker = {
 };
 
 /** Backends of different weights and latencies, most with something in flight. */
-function createScene(policy: string, backends: number): () => Picker {
-  const name = PolicySchema.options.find((option) => option === policy);
-  if (name === undefined) return () => FLOOR;
+function createScene(title: string, backends: number): () => Choosing {
   const candidates = Array.from({ length: backends }, (_, index) => ({
     id: v.parse(BackendIdSchema, `backend-${index}.example`),
     weight: 1 + ((index * 7) % 10),
@@ -62,7 +73,17 @@ function createScene(policy: string, backends: number): () => Picker {
   );
   const gauge = (id: BackendId) => channels.get(id) ?? null;
   const settings = { hash, chance: 0.5, gauge, ringPoints: 160, hashBalanceFactor: null };
-  return () => preparePicker(name, { candidates, previous: null, ...settings });
+  const preparation = { candidates, previous: null, ...settings };
+  const name = PolicySchema.options.find((option) => option === title);
+  if (name !== undefined) return () => preparePicker(name, preparation);
+  if (title === "round_robin, half bound")
+    return () => halfBound(RoundRobin.prepare(preparation), candidates);
+  const preparePeer = PEERS[title];
+  if (preparePeer === undefined) return () => FLOOR;
+  return () => {
+    const lookUp = preparePeer(candidates);
+    return { pick: ({ text }) => lookUp(text) };
+  };
 }
 
 function createChannel({ id, weight }: Candidate, index: number): SubChannel {
@@ -88,18 +109,27 @@ function createChannel({ id, weight }: Candidate, index: number): SubChannel {
   return channel;
 }
 
-function repeatPicking(picker: Picker, count: number): number {
+/** Picks after every one of which a bound request is charged, so that no cycle is undisturbed. */
+function halfBound(picker: RoundRobin, candidates: readonly Candidate[]): Choosing {
+  return {
+    pick(request) {
+      const bound = candidates[Math.floor(request.chance * candidates.length)];
+      if (bound !== undefined) picker.charge(bound.id, 16);
+      return picker.pick(request);
+    },
+  };
+}
+
+function repeatPicking(picker: Choosing, count: number): number {
   let sink = 0;
   for (let index = 0; index < count; index++) {
-    const picked = picker.pick(
-      REQUESTS[index & 4_095] ?? { exclude: NOTHING, isRetry: false, key: null, chance: 0, nowMs: NOON },
-    );
+    const picked = picker.pick(REQUESTS[index & 4_095] ?? ANY_REQUEST);
     sink += picked?.length ?? 0;
   }
   return sink;
 }
 
-function repeatPreparing(prepare: () => Picker, count: number): number {
+function repeatPreparing(prepare: () => Choosing, count: number): number {
   let sink = 0;
   for (let index = 0; index < count; index++) sink += repeatPicking(prepare(), 1);
   return sink;
