@@ -10,9 +10,9 @@ export interface TierPicker {
 }
 
 /**
- * Shares requests out between tiers: by their key, so that one key stays in its tier while shares stand, and only the
- * smallest part of the keys moves with them; by chance where there is none. What a tier cannot take goes to the first that
- * can.
+ * Shares requests out between tiers: by their key, so that one key stays in its tier while shares stand, else by chance. Each
+ * tier has a range of the keys, one after the other, so when traffic spills from one tier to the next only the keys at their
+ * border move. What a tier cannot take goes to the first that can.
  */
 export class Tiered implements Picker {
   readonly #tiers: readonly TierPicker[];
@@ -36,8 +36,8 @@ export class Tiered implements Picker {
     }
     if (drawn === null) return this.#pickAny(context);
     // What of the chance has not been used is as random as the whole of it was.
-    const rest = key === null ? place / drawn.share : chance;
-    return drawn.picker.pick({ ...context, chance: rest }) ?? this.#pickAny(context);
+    const rest = key === null ? { ...context, chance: place / drawn.share } : context;
+    return drawn.picker.pick(rest) ?? this.#pickAny(rest);
   }
 
   #pickAny(context: PickContext): BackendId | null {
