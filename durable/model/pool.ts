@@ -120,9 +120,9 @@ const tiersEntries = {
 };
 
 const shedEntries = {
-  /** Share of requests without session that is turned away at random, percent. Default 0. */
+  /** Share of requests that the affinity chain does not bind that is turned away at random, percent. Default 0. */
   newPercent: v.optional(PercentSchema, 0),
-  /** Share of sessions that is turned away, always the same ones, percent. Default 0. */
+  /** Share of what the chain binds (sessions, connections, values) that is turned away, always the same ones. Default 0. */
   sessionPercent: v.optional(PercentSchema, 0),
 };
 
@@ -134,7 +134,7 @@ const poolEntries = {
   /**
    * Percent of its share of what is in flight in an isolate that a backend may have before its keys are led elsewhere,
    * 100…1000. Default null: no bound. 120 to 200 is common; near 100 few keys stay where they belong. Ignored by policies
-   * that do not hash, and where the affinity chain binds.
+   * that do not hash, and by the steps `token` and `connection` of the affinity chain.
    */
   hashBalanceFactor: v.optional(v.nullable(integer(100, 1_000)), null),
   /**
@@ -151,14 +151,15 @@ const poolEntries = {
     160,
   ),
   /**
-   * A backend that is new, or back, gets less than its weight at first. Ignored by hashing policies and `first`, and while
-   * all backends that take new traffic are in it.
+   * A backend that is new, or back, gets less than its weight at first, beside those that are not as new. Ignored by hashing
+   * policies and `first`.
    */
   slowStart: v.optional(record(slowStartEntries), {}),
   tiers: v.optional(record(tiersEntries), {}),
   /**
-   * Requests that one isolate may have in flight at one backend, 1…10000; more go elsewhere, and are refused where nothing
-   * else admits them. Default null: any number. Isolates do not know of each other, so the backend may see a multiple.
+   * Requests that one isolate may have in flight at one backend, 1…10000. More go elsewhere, and are refused where nothing
+   * else has room or the affinity chain binds them. Default null: any number. Isolates do not know of each other, so the
+   * backend may see a multiple.
    */
   maxInFlight: v.optional(v.nullable(integer(1, 10_000)), null),
   /** Turns traffic away on purpose: to the fallback pool if there is one, else with 503. */

@@ -30,11 +30,25 @@ it("lets a new backend begin with a part of its weight, and never with nothing",
   expect(weightsOf(0, 1, 3_600_000)).toEqual([100, 10]);
 });
 
-it("holds nobody back when all are new, nor when the window is closed or zero", () => {
-  const { backends } = snapshot({ a: { servingSinceMs: NOON }, b: { servingSinceMs: NOON } });
-  expect(warm(backends, MINUTE, NOON)).toEqual({ candidates: backends, nextMs: null });
+it("holds nobody back when the window is closed or zero", () => {
   expect(weightsOf(60_000)).toEqual([1, 1]);
   expect(weightsOf(0, 1, 0)).toEqual([1, 1]);
+});
+
+it("holds nobody back where all are equally new, and looks again, since they may not be for long", () => {
+  const { backends } = snapshot({ a: { servingSinceMs: NOON }, b: { servingSinceMs: NOON } });
+  expect(warm(backends, MINUTE, NOON)).toEqual({ candidates: backends, nextMs: after(NOON, 1_200) });
+});
+
+// A fleet that is restarted one by one: the last is held back beside the first, and keeps its part when that one is through.
+it("holds the newer of two new ones back, without a leap when the other has come to its weight", () => {
+  const secondsOld = (seconds: number) => ({ servingSinceMs: after(NOON, -1_000 * seconds) });
+  const partOf = (older: number) => {
+    const { backends } = snapshot({ a: secondsOld(older), b: secondsOld(older - 30) });
+    const [a, b] = warm(backends, MINUTE, NOON).candidates;
+    return (b?.weight ?? 0) / (a?.weight ?? 1);
+  };
+  expect([30, 45, 59.9, 60, 75, 90].map(partOf)).toEqual([0.2, 0.33, 0.5, 0.5, 0.75, 1]);
 });
 
 it("never takes weight away as time passes, and ends with all of it", () => {

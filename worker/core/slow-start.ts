@@ -33,16 +33,18 @@ export interface Warmed {
 }
 
 /**
- * The weights of backends, of which some may be new. When all of them are, none is held back: there is nobody to take
- * what they would not get.
+ * The weights of backends, of which some may be new. What counts is how new they are beside each other: backends that are
+ * equally new are held back equally, which is not at all, so a pool that has just been made is as it will be.
  */
 export function warm(backends: readonly SnapshotBackend[], slowStart: SlowStart, nowMs: EpochMs): Warmed {
   const factors = backends.map(({ servingSinceMs }) => slowStartFactor(nowMs - servingSinceMs, slowStart));
-  const isWarming = factors.some((factor) => factor < 1) && factors.some((factor) => factor === 1);
-  if (!isWarming) return { candidates: backends, nextMs: null };
+  if (factors.every((factor) => factor === 1)) return { candidates: backends, nextMs: null };
+  const nextMs = after(nowMs, slowStart.windowMs / STEPS);
+  const first = Math.max(...factors);
+  if (factors.every((factor) => factor === first)) return { candidates: backends, nextMs };
   const candidates = backends.map(({ id, weight }, index) => ({
     id,
-    weight: Math.max(1, Math.round(FINER * weight * (factors[index] ?? 1))),
+    weight: Math.max(1, Math.round((FINER * weight * (factors[index] ?? first)) / first)),
   }));
-  return { candidates, nextMs: after(nowMs, slowStart.windowMs / STEPS) };
+  return { candidates, nextMs };
 }
