@@ -40,14 +40,19 @@ it("holds nobody back where all are equally new, and looks again, since they may
   expect(warm(backends, MINUTE, NOON)).toEqual({ candidates: backends, nextMs: after(NOON, 1_200) });
 });
 
+function secondsOld(seconds: number) {
+  return { servingSinceMs: after(NOON, -1_000 * seconds) };
+}
+
+/** What a backend of so many seconds leaves to one that came 30 later, as part of its own. */
+function partOf(older: number): number {
+  const { backends } = snapshot({ a: secondsOld(older), b: secondsOld(older - 30) });
+  const [a, b] = warm(backends, MINUTE, NOON).candidates;
+  return (b?.weight ?? 0) / (a?.weight ?? 1);
+}
+
 // A fleet that is restarted one by one: the last is held back beside the first, and keeps its part when that one is through.
 it("holds the newer of two new ones back, without a leap when the other has come to its weight", () => {
-  const secondsOld = (seconds: number) => ({ servingSinceMs: after(NOON, -1_000 * seconds) });
-  const partOf = (older: number) => {
-    const { backends } = snapshot({ a: secondsOld(older), b: secondsOld(older - 30) });
-    const [a, b] = warm(backends, MINUTE, NOON).candidates;
-    return (b?.weight ?? 0) / (a?.weight ?? 1);
-  };
   expect([30, 45, 59.9, 60, 75, 90].map(partOf)).toEqual([0.2, 0.33, 0.5, 0.5, 0.75, 1]);
 });
 
