@@ -72,7 +72,7 @@ export class PoolView {
     this.#sessions = new Sessions(snapshot, null);
     this.#connections = new ConnectionTable(snapshot.config.connections);
     this.#material = { snapshot, hash: this.#hash, gauge: this.#gauge, nowMs, chance };
-    this.#everyone = new Selection(this.#material, "", () => true);
+    this.#everyone = new Selection(this.#material, () => true);
     this.adopt(snapshot, nowMs, chance);
   }
 
@@ -152,7 +152,7 @@ export class PoolView {
     const name = `${label}=${value}`;
     const known = this.#subsets.get(name);
     if (known !== undefined) return known;
-    const subset = new Selection(this.#material, name, (backend) => isInSubset(backend, label, value));
+    const subset = new Selection(this.#material, (backend) => isInSubset(backend, label, value));
     if (subset.isEmpty) return null;
     this.#subsets.set(name, subset);
     return subset;
@@ -270,36 +270,43 @@ export class PoolView {
     return outside;
   }
 
-  /** A connection seen before stays; a new one is placed by hashing, then remembered: for each subset it asks for. */
+  /**
+   * A connection seen before stays; a new one is placed by hashing, then remembered: for each subset it asks for, which it is
+   * known in even when nobody new is led there any more.
+   */
   #byConnection(choosing: Choosing, among: Selection | null): Bound | null {
-    const { nowMs, credentials } = choosing;
-    if (credentials.connection === null) return null;
-    const connection = among === null ? credentials.connection : among.own(credentials.connection);
-    const { identity } = connection;
-    const held = this.#connections.find(identity, nowMs);
-    const channel = held === null ? null : this.#channels.find(held.backend);
-    if (held !== null && channel !== null && channel.backend.admits !== "none") {
-      const hasMigrated = connection.isExact && held.from !== connection.from;
-      if (hasMigrated) held.from = connection.from;
-      return { channel, hasMigrated, by: connection };
-    }
-    const placed = this.#place(`connection ${identity}`, choosing, among);
+    const { nowMs, credentials, subset } = choosing;
+    const { connection } = credentials;
+    if (connection === null) return null;
+    const named = subset === null ? null : inSubset(connection, subset);
+    const known = named === null ? null : this.#remembered(named, nowMs);
+    if (known !== null || among === null) return known;
+    // One that asks for nobody in particular, or for what nobody has, is one more connection of the pool.
+    const own = among === this.#everyone ? connection : (named ?? connection);
+    const held = own === named ? null : this.#remembered(own, nowMs);
+    if (held !== null) return held;
+    const placed = this.#place(`connection ${own.identity}`, choosing, among);
     if (placed === null) return null;
-    this.#connections.bind(connection, placed.id, nowMs);
-    return { channel: placed, hasMigrated: false, by: connection };
+    this.#connections.bind(own, placed.id, nowMs);
+    return { channel: placed, hasMigrated: false, by: own };
+  }
+
+  /** Where a connection was led before, if it can stay there. */
+  #remembered(connection: Connection, nowMs: EpochMs): Bound | null {
+    const held = this.#connections.find(connection.identity, nowMs);
+    const channel = held === null ? null : this.#channels.find(held.backend);
+    if (held === null || channel === null || channel.backend.admits === "none") return null;
+    const hasMigrated = connection.isExact && held.from !== connection.from;
+    if (hasMigrated) held.from = connection.from;
+    return { channel, hasMigrated, by: connection };
   }
 
   /** A value is led by the pool's hashing policy, its bound on load included; by the usual one if the pool has another. */
-  #byValue(text: string, choosing: Choosing, among: Selection | null): Bound | null {
-    const { policy, nowMs, chance } = choosing;
-    const placed =
-      among !== null && isHashing(policy)
-        ? this.#find(
-            among
-              .picker(policy, nowMs)
-              .pick({ exclude: NOBODY, isRetry: false, key: this.#hash(text), chance, nowMs }),
-          )
-        : this.#place(text, choosing, among);
+  #byValue(text: string, { policy, nowMs, chance }: Choosing, among: Selection | null): Bound | null {
+    if (among === null) return null;
+    const picker = isHashing(policy) ? among.picker(policy, nowMs) : among.placer(policy);
+    const key = this.#hash(text);
+    const placed = this.#find(picker.pick({ exclude: NOBODY, isRetry: false, key, chance, nowMs }));
     return placed === null ? null : { channel: placed, hasMigrated: false, by: null };
   }
 
@@ -315,7 +322,7 @@ export class PoolView {
   /** A backend for a request that nothing binds. */
   #free(choosing: Choosing, among: Selection | null, arrival: Arrival | null): Choice {
     if (among === null || among.isEmpty) return NO_BACKEND;
-    const { shed, keylessPolicy, hashBalanceFactor } = this.#snapshot.config;
+    const { shed, keylessPolicy, hashBalanceFactor, maxInFlight } = this.#snapshot.config;
     const { nowMs } = choosing;
     const shedShare = shed.newPercent / 100;
     if (choosing.chance < shedShare) return SHED;
@@ -329,8 +336,8 @@ export class PoolView {
       picker.pick({ exclude: this.#channels.full, isRetry: false, key, chance, nowMs }),
     );
     if (channel === null) return FULL;
-    // With a bound, one connection may be led to several backends.
-    const by = hashBalanceFactor === null ? connection : null;
+    // With a bound on load, one connection may be led to several backends.
+    const by = hashBalanceFactor === null && maxInFlight === null ? connection : null;
     return this.#settle({ channel, hasMigrated: false, by }, arrival, choosing);
   }
 
@@ -360,6 +367,11 @@ export class PoolView {
   #find(picked: BackendId | null): SubChannel | null {
     return picked === null ? null : this.#channels.find(picked);
   }
+}
+
+/** A connection as it is known in a subset, in each of which it may be led to another backend; null: the request names none. */
+function inSubset(connection: Connection, { label, value }: WantedSubset): Connection | null {
+  return value === null ? null : { ...connection, identity: `${connection.identity} in ${label}=${value}` };
 }
 
 function connectionName({ credentials: { connection } }: Choosing): string | null {

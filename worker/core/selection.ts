@@ -2,7 +2,6 @@ import type { BackendId } from "../../durable/model/names.ts";
 import type { PolicyName } from "../../durable/model/pool.ts";
 import type { Snapshot, SnapshotBackend, Tier } from "../../durable/model/snapshot.ts";
 import { type EpochMs, earliest } from "../../durable/model/time.ts";
-import type { Connection } from "./identify.ts";
 import type { KeyedHash } from "./keyed-hash.ts";
 import { isHashing, preparePicker } from "./policies/by-name.ts";
 import type { Candidate, GaugeOf, Picker } from "./policies/policy.ts";
@@ -39,7 +38,6 @@ interface Prepared {
 /** Backends of one pool that new traffic may go to, all or a subset of them, and what picks among them. */
 export class Selection {
   #material: Material;
-  readonly #name: string;
   readonly #isMember: (backend: SnapshotBackend) => boolean;
   #ranks: readonly Rank[] = [];
   readonly #pickers = new Map<PolicyName, Prepared>();
@@ -47,10 +45,8 @@ export class Selection {
   readonly #placers = new Map<PolicyName, Picker>();
   #warmAgainMs: EpochMs | null = null;
 
-  /** `name` tells it from others of the pool; that of all backends is empty. */
-  constructor(material: Material, name: string, isMember: (backend: SnapshotBackend) => boolean) {
+  constructor(material: Material, isMember: (backend: SnapshotBackend) => boolean) {
     this.#material = material;
-    this.#name = name;
     this.#isMember = isMember;
     this.#rank();
   }
@@ -58,12 +54,6 @@ export class Selection {
   /** Whether there is anybody to choose. */
   get isEmpty(): boolean {
     return this.#ranks.length === 0;
-  }
-
-  /** A connection as this selection knows it: in every subset it may be led to another backend. */
-  own(connection: Connection): Connection {
-    if (this.#name === "") return connection;
-    return { ...connection, identity: `${connection.identity} in ${this.#name}` };
   }
 
   /** Goes on with a newer snapshot. Rotations go on where they are. */
