@@ -1,0 +1,251 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { PolicySchema } from "../../durable/model/pool.ts";
+import type { Snapshot } from "../../durable/model/snapshot.ts";
+import { PoolView } from "../../worker/core/pool-view.ts";
+import type { SubChannel } from "../../worker/core/sub-channel.ts";
+import { NOON, snapshot } from "./support/build.ts";
+import { choose, connection, placeOf, poolConfig, visit } from "./support/visit.ts";
+
+const BY_CONNECTION = [{ by: "connection" }] as const;
+
+function limited(
+  maxInFlight: number | null,
+  backends: Parameters<typeof snapshot>[0] = { a: 1, b: 1, c: 1 },
+  told: Readonly<Record<string, unknown>> = {},
+): Snapshot {
+  return snapshot(backends, { config: poolConfig({ maxInFlight, ...told }) });
+}
+
+/** Begins an attempt that goes on; null when none may begin. */
+function begin(view: PoolView, told: Parameters<typeof visit>[0] = {}): SubChannel | null {
+  const choice = view.choose(visit(told));
+  return choice.kind === "backend" ? choice.channel : null;
+}
+
+describe("a limit of requests in flight", () => {
+  it.each(PolicySchema.options)("is never exceeded, whatever begins and ends: %s", (policy) => {
+    const events = fc.array(fc.tuple(fc.nat({ max: 2 }), fc.nat({ max: 40 }), fc.nat({ max: 99 })), {
+      maxLength: 120,
+    });
+    const limits = fc.integer({ min: 1, max: 4 });
+    fc.assert(
+      fc.property(limits, events, (maxInFlight, history) => {
+        const view = new PoolView(limited(maxInFlight, { a: 3, b: 1, c: { tier: 0 } }), NOON, 0);
+        const open: SubChannel[] = [];
+        for (const [kind, which, percent] of history) {
+          const ended = kind === 0 ? open.splice(which % Math.max(1, open.length), 1) : [];
+          for (const channel of ended) channel.end();
+          const wasFull = open.length === 3 * maxInFlight;
+          const affinity = kind === 1 ? BY_CONNECTION : [];
+          const told = { policy, affinity, connection: connection(`tls ${which}`), chance: percent / 100 };
+          const begun = kind === 0 ? null : begin(view, told);
+          if (begun !== null) open.push(begun);
+          for (const { inFlight } of view.channels()) expect(inFlight).toBeLessThanOrEqual(maxInFlight);
+          // What is free is refused only when nobody has room.
+          expect(kind === 2 && begun === null).toBe(kind === 2 && wasFull);
+        }
+      }),
+    );
+  });
+
+  it("sends free requests elsewhere, and refuses them when everybody is full", () => {
+    const view = new PoolView(limited(1), NOON, 0);
+    const open = [1, 2, 3].map(() => begin(view));
+    expect(new Set(open.map((channel) => channel?.id))).toEqual(new Set(["a", "b", "c"]));
+    expect(view.choose(visit())).toEqual({ kind: "full" });
+    expect(view.channels().map(({ inFlight }) => inFlight)).toEqual([1, 1, 1]);
+    open[1]?.end();
+    expect(placeOf(view, visit())).toBe(open[1]?.id);
+  });
+
+  it("lets the others take their turns by weight while one is full, and that one from then on where it was", () => {
+    const view = new PoolView(limited(1, { a: 2, b: 1, c: 1 }), NOON, 0);
+    const full = begin(view);
+    expect(full?.id).toBe("a");
+    const others = Array.from({ length: 12 }, () => placeOf(view, visit())).join("");
+    expect(others).toMatch(/^(?:bc){6}$|^(?:cb){6}$/);
+    full?.end();
+    const after = Array.from({ length: 8 }, () => placeOf(view, visit())).join("");
+    expect(["a", "b", "c"].map((id) => after.split(id).length - 1)).toEqual([4, 2, 2]);
+  });
+
+  it("refuses a bound request whose backend is full, and none of another's", () => {
+    const view = new PoolView(limited(1), NOON, 0);
+    const names = Array.from({ length: 30 }, (_, index) => `tls ${index}`);
+    const homes = names.map((name) =>
+      placeOf(view, visit({ affinity: BY_CONNECTION, connection: connection(name) })),
+    );
+    const [home] = homes;
+    const open = begin(view, { affinity: BY_CONNECTION, connection: connection("tls 0") });
+    expect(open?.id).toBe(home);
+    const now = names.map((name) =>
+      placeOf(view, visit({ affinity: BY_CONNECTION, connection: connection(name) })),
+    );
+    expect(now).toEqual(homes.map((id) => (id === home ? "full" : id)));
+    open?.end();
+    expect(placeOf(view, visit({ affinity: BY_CONNECTION, connection: connection("tls 0") }))).toBe(home);
+  });
+
+  it("refuses nothing that is open when it is lowered, and nothing any more when it is taken away", () => {
+    const view = new PoolView(limited(3, { a: 1 }), NOON, 0);
+    const open = [1, 2, 3].map(() => begin(view));
+    view.adopt(limited(1, { a: 1 }), NOON, 0);
+    expect(view.channels()[0]?.inFlight).toBe(3);
+    for (const channel of open) {
+      expect(placeOf(view, visit())).toBe("full");
+      channel?.end();
+    }
+    expect(placeOf(view, visit())).toBe("a");
+    begin(view);
+    expect(placeOf(view, visit())).toBe("full");
+    view.adopt(limited(null, { a: 1 }), NOON, 0);
+    expect(placeOf(view, visit())).toBe("a");
+  });
+
+  it("holds for a backend that comes back while something is open there", () => {
+    const view = new PoolView(limited(1, { a: 1 }), NOON, 0);
+    const open = begin(view);
+    view.adopt(limited(1, { b: 1 }), NOON, 0);
+    expect(placeOf(view, visit())).toBe("b");
+    view.adopt(limited(1, { a: 1 }), NOON, 0);
+    expect(placeOf(view, visit())).toBe("full");
+    open?.end();
+    expect(placeOf(view, visit())).toBe("a");
+  });
+
+  // Led to two backends while one is full, both would have been told to be the same session's.
+  it("begins sessions of their own where one connection may be led to several backends", () => {
+    const told = { affinity: [{ by: "token" }], policy: "rendezvous" } as const;
+    const view = new PoolView(limited(1, { a: 1, b: 1 }, told), NOON, 0);
+    const ask = visit({ ...told, connection: connection("tls 1") });
+    expect(choose(view, ask).grant).toMatchObject({ sessionId: null });
+  });
+});
+
+function shedding(shed: Readonly<Record<string, number>>, told: object = {}): PoolView {
+  return new PoolView(snapshot({ a: 1, b: 1 }, { config: poolConfig({ shed, ...told }) }), NOON, 0);
+}
+
+/** How many of 1,000 free requests are shed, whose chances are spread evenly; and where the others go. */
+function freely(view: PoolView, policy: "round_robin" | "random" = "round_robin") {
+  const places = Array.from({ length: 1_000 }, (_, step) =>
+    placeOf(view, visit({ policy, chance: (step + 0.5) / 1_000 })),
+  );
+  return Object.fromEntries(
+    ["shed", "a", "b"].map((kind) => [kind, places.filter((at) => at === kind).length]),
+  );
+}
+
+describe("shedding", () => {
+  const NAMES = Array.from({ length: 2_000 }, (_, index) => `tls ${index}`);
+
+  /** Of the connections, those that are shed. */
+  function shedOf(view: PoolView): ReadonlySet<string> {
+    const isShed = (name: string) =>
+      placeOf(view, visit({ affinity: BY_CONNECTION, connection: connection(name) })) === "shed";
+    return new Set(NAMES.filter(isShed));
+  }
+
+  it.each([0, 1, 37, 50, 99, 100])(
+    "turns exactly %i %% of unbound requests away, and spreads the rest evenly",
+    (newPercent) => {
+      const left = (1_000 - 10 * newPercent) / 2;
+      for (const policy of ["round_robin", "random"] as const) {
+        const { shed, a = 0, b = 0 } = freely(shedding({ newPercent }), policy);
+        expect(shed).toBe(10 * newPercent);
+        expect(Math.abs(a - left) + Math.abs(b - left)).toBeLessThanOrEqual(2);
+      }
+    },
+  );
+
+  it("turns away its part of what is bound, always the same", () => {
+    const shed = shedOf(shedding({ sessionPercent: 30 }));
+    expect(Math.abs(shed.size - 600)).toBeLessThan(4 * Math.sqrt(2_000 * 0.3 * 0.7));
+    expect(shedOf(shedding({ sessionPercent: 30 }))).toEqual(shed);
+    expect(shedOf(shedding({ sessionPercent: 0 })).size).toBe(0);
+    expect(shedOf(shedding({ sessionPercent: 100 })).size).toBe(2_000);
+  });
+
+  it("turns away all of them still when the part grows", () => {
+    const sets = [5, 20, 21, 80].map((sessionPercent) => shedOf(shedding({ sessionPercent })));
+    for (const [index, less] of sets.slice(0, -1).entries()) {
+      expect([...less].every((name) => sets[index + 1]?.has(name))).toBe(true);
+    }
+  });
+
+  it("tells what is bound from what is not", () => {
+    const unbound = shedding({ newPercent: 100 });
+    expect(placeOf(unbound, visit())).toBe("shed");
+    expect(shedOf(unbound).size).toBe(0);
+    const bound = shedding({ sessionPercent: 100 });
+    expect(freely(bound)["shed"]).toBe(0);
+    const nameless = visit({ affinity: BY_CONNECTION });
+    expect([placeOf(unbound, nameless), placeOf(bound, nameless)]).toEqual(["shed", "a"]);
+  });
+
+  it("knows a session by its token, on whichever connection it comes", () => {
+    const told = { affinity: [{ by: "token" }], tokens: { cookie: null, header: "ring-token" } };
+    const view = shedding({}, told);
+    const { affinity } = view.snapshot.config;
+    const tokens = Array.from({ length: 400 }, (_, index) => {
+      const { grant } = choose(view, visit({ affinity, connection: connection(`tls ${index}`) }));
+      const random = Uint8Array.from({ length: 26 }, (__, at) => (index >>> (8 * (at % 4))) & 255);
+      return grant === null ? "" : (view.sessions.write(grant, NOON, random)[0]?.[1] ?? "");
+    });
+    const shedBy = (name: string) => {
+      const half = shedding({ newPercent: 100, sessionPercent: 50 }, told);
+      return tokens.map((token) =>
+        placeOf(half, visit({ affinity, headers: { "ring-token": token }, connection: connection(name) })),
+      );
+    };
+    const places = shedBy("tls one");
+    expect(shedBy("tls other")).toEqual(places);
+    expect(Math.abs(places.filter((place) => place === "shed").length - 200)).toBeLessThan(
+      4 * Math.sqrt(100),
+    );
+  });
+
+  it("counts nothing as in flight, and binds nothing", () => {
+    const view = shedding({ newPercent: 100, sessionPercent: 100 });
+    view.choose(visit());
+    view.choose(visit({ affinity: BY_CONNECTION, connection: connection("tls 1") }));
+    expect(view.channels().map(({ inFlight }) => inFlight)).toEqual([0, 0]);
+  });
+});
+
+function keyless(keylessPolicy: string): PoolView {
+  return new PoolView(snapshot({ a: 1, b: 1, c: 1 }, { config: poolConfig({ keylessPolicy }) }), NOON, 0);
+}
+
+/** Where six requests are led whose chances are spread evenly. */
+function turns(view: PoolView, told: Parameters<typeof visit>[0]): string {
+  return Array.from({ length: 6 }, (_, step) => placeOf(view, visit({ ...told, chance: step / 6 }))).join("");
+}
+
+describe("a request without key, where the policy hashes,", () => {
+  it.each([
+    ["round_robin", "abcabc"],
+    ["first", "aaaaaa"],
+    ["random", "aabbcc"],
+  ])("is led by the policy that the pool names for it: %s", (policy, order) => {
+    expect(turns(keyless(policy), { policy: "maglev" })).toBe(order);
+  });
+
+  it("may be led by chance by a policy that hashes too", () => {
+    const view = keyless("rendezvous");
+    const places = Array.from({ length: 300 }, (_, step) =>
+      placeOf(view, visit({ policy: "maglev", chance: step / 300 })),
+    );
+    expect(new Set(places)).toEqual(new Set(["a", "b", "c"]));
+  });
+
+  it("is the only one that it is for: not one with a key, nor one under a policy that needs none", () => {
+    const view = keyless("first");
+    const named = Array.from({ length: 50 }, (_, index) =>
+      placeOf(view, visit({ policy: "maglev", connection: connection(`tls ${index}`) })),
+    );
+    expect(new Set(named)).toEqual(new Set(["a", "b", "c"]));
+    expect(turns(view, { policy: "round_robin" })).toBe("abcabc");
+  });
+});
