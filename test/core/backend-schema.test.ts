@@ -89,6 +89,16 @@ it.each([0, 1, 1_000])("takes the weight %d", (weight) => {
   expect(parse(BackendInputSchema, { ...A, weight })).toMatchObject({ value: { weight } });
 });
 
+it.each([-1, 10, 0.5, "1", null])("refuses the priority %j", (priority) => {
+  expect(parse(BackendInputSchema, { ...A, priority })).toEqual(
+    refusal(["priority", priority, "must be an integer 0…9"]),
+  );
+});
+
+it.each([0, 9])("takes the priority %d", (priority) => {
+  expect(parse(BackendInputSchema, { ...A, priority })).toMatchObject({ value: { priority } });
+});
+
 it.each(["", "a-b", "1A", "a".repeat(65), 5])("refuses %j as the name of a binding", (via) => {
   const range = "must be the name of a Fetcher binding: 1…64 characters of A-Z, a-z, 0-9 and '_'";
   expect(parse(BackendInputSchema, { ...A, via })).toEqual(refusal(["via", via, range]));

@@ -65,6 +65,11 @@ it.each([
     "fastest",
     'must be one of "round_robin", "random", "first", "least_request", "peak_ewma", "rendezvous", "maglev", "ring_hash"',
   ],
+  [
+    "keylessPolicy",
+    null,
+    'must be one of "round_robin", "random", "first", "least_request", "rendezvous", "maglev", "ring_hash"',
+  ],
   ["headerTimeoutMs", 9, "must be an integer 10…600000"],
   ["headerTimeoutMs", 600_001, "must be an integer 10…600000"],
   ["stickyDebtRounds", 1_001, "must be an integer 0…1000"],
@@ -85,6 +90,34 @@ it.each([
   expect(parse(PoolConfigSchema, { sync: { [field]: value } })).toEqual(
     refusal([`sync.${field}`, value, range]),
   );
+});
+
+it.each([
+  ["slowStart.windowMs", 3_600_001, "must be an integer 0…3600000"],
+  ["slowStart.aggression", 0.09, "must be a number 0.1…10"],
+  ["slowStart.aggression", 10.1, "must be a number 0.1…10"],
+  ["slowStart.aggression", "1", "must be a number 0.1…10"],
+  ["slowStart.minWeightPercent", 0, "must be an integer 1…100"],
+  ["tiers.overprovisioningPercent", 99, "must be an integer 100…1000"],
+  ["tiers.overprovisioningPercent", 1_001, "must be an integer 100…1000"],
+  ["tiers.panicThresholdPercent", 101, "must be an integer 0…100"],
+  ["tiers.fallbackPool", "Spare", ID_RANGE],
+  ["maxInFlight", 0, "must be an integer 1…10000"],
+  ["maxInFlight", 10_001, "must be an integer 1…10000"],
+  ["shed.newPercent", -1, "must be an integer 0…100"],
+  ["shed.sessionPercent", 0.5, "must be an integer 0…100"],
+])("refuses %s of %j", (field, value, range) => {
+  expect(parse(PoolConfigSchema, under(field, value))).toEqual(refusal([field, value, range]));
+});
+
+it.each([
+  { slowStart: { windowMs: 3_600_000, aggression: 0.1, minWeightPercent: 100 } },
+  { slowStart: { windowMs: 0, aggression: 10, minWeightPercent: 1 } },
+  { tiers: { overprovisioningPercent: 100, panicThresholdPercent: 0, fallbackPool: "spare" } },
+  { maxInFlight: 1, keylessPolicy: "least_request" },
+  { maxInFlight: 10_000, shed: { newPercent: 100, sessionPercent: 100 } },
+])("takes %j", (input) => {
+  expect(parse(PoolConfigSchema, input)).toMatchObject({ ok: true, value: input });
 });
 
 it.each([
@@ -316,6 +349,9 @@ it.each([
   ],
   ["sync.", { sync: {} }, "refreshMs, leaseMs, waitMs, maxStaleMs, maxPerSecond"],
   ["connections.", { connections: {} }, "maxEntries, idleMs"],
+  ["slowStart.", { slowStart: {} }, "windowMs, aggression, minWeightPercent"],
+  ["tiers.", { tiers: {} }, "overprovisioningPercent, panicThresholdPercent, fallbackPool"],
+  ["shed.", { shed: {} }, "newPercent, sessionPercent"],
   [
     "tokens.",
     { tokens: {} },

@@ -15,7 +15,7 @@ const BY_TOKEN: Affinity = [{ by: "token" }, { by: "connection" }];
 const HOUR_MS = 3_600_000;
 const LIFETIME_MS = 24 * HOUR_MS;
 
-type Backends = Readonly<Record<string, number | Admits>>;
+type Backends = Readonly<Record<string, number | Admits | Partial<SnapshotBackend>>>;
 
 /** The tokens of these tests travel in a header, where they are easily read. */
 const IN_HEADER = { cookie: null, header: "ring-token", lifetimeMs: LIFETIME_MS };
@@ -229,8 +229,9 @@ it("moves a session only while its backend is gone or admits nothing, in any his
 });
 
 /** How a backend `b` is lost, and the cause that is counted and configured. */
-const LOSSES: readonly (readonly ["drained" | "removed", Backends])[] = [
+const LOSSES: readonly (readonly ["drained" | "removed" | "ejected", Backends])[] = [
   ["drained", { a: 1, b: "none", c: 1 }],
+  ["ejected", { a: 1, b: { admits: "none", isEjected: true }, c: 1 }],
   ["removed", { a: 1, c: 1 }],
 ];
 
@@ -295,6 +296,17 @@ it.each(LOSSES)(
     expect(choose(view, carrying(lost))).toMatchObject(KEPT);
   },
 );
+
+it("lets the sessions of an ejected backend come back to it by default, and those of a drained one not", () => {
+  const view = new PoolView(shop(ABC), NOON, 0);
+  const token = tokenFor(view, "b");
+  view.adopt(shop({ a: 1, b: { admits: "none", isEjected: true }, c: 1 }), NOON, 0);
+  expect(choose(view, carrying(token))).toMatchObject({ fate: "ejected", grant: null });
+  view.adopt(shop({ a: 1, b: "none", c: 1 }), NOON, 0);
+  expect(choose(view, carrying(token)).grant).not.toBeNull();
+  view.adopt(shop(ABC), NOON, 0);
+  expect(choose(view, carrying(token))).toMatchObject({ ...KEPT, channel: { id: "b" } });
+});
 
 it("lets each cause have its own rule, and keeps what has drained or was removed moved by default", () => {
   const rule = { lost: { drained: "refuse", removed: "temporary" } };

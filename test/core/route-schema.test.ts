@@ -29,6 +29,7 @@ it("takes a route with everything", () => {
     pool: "shop",
     policy: "rendezvous",
     affinity: [{ by: "connection" }],
+    subset: { by: "header", name: "x-release", label: "release", fallback: "none" },
     rewritePath: "/",
     headerTimeoutMs: 600_000,
   };
@@ -179,6 +180,7 @@ it("lets a patch take optional fields away with null, and no others", () => {
     split: null,
     policy: null,
     affinity: null,
+    subset: null,
     rewritePath: null,
     headerTimeoutMs: null,
   };
@@ -188,6 +190,43 @@ it("lets a patch take optional fields away with null, and no others", () => {
   expect(parse(RoutePatchSchema, { headers: null })).toEqual(
     refusal(["headers", null, "must be a list of at most 8"]),
   );
+});
+
+it.each([
+  { by: "header", name: "x-release", label: "release" },
+  { by: "country", label: "country" },
+  { by: "colo", label: "colo" },
+])("takes the subset %j, and any backend where it has nobody", (subset) => {
+  expect(parse(RouteInputSchema, { pool: "shop", subset })).toMatchObject({
+    value: { subset: { ...subset, fallback: "any" } },
+  });
+});
+
+const SUBSET =
+  'must be an object whose by is "header" (with a name), "country" or "colo", with a label and perhaps a fallback';
+
+it.each([
+  ["a word", "country", "subset", "country", SUBSET],
+  ["an unknown way", { by: "moon", label: "a" }, "subset.by", "moon", SUBSET],
+  ["a header without name", { by: "header", label: "a" }, "subset.name", "(missing)", "is required"],
+  ["no label", { by: "colo" }, "subset.label", "(missing)", "is required"],
+  ["a label that no backend can have", { by: "colo", label: "Zone" }, "subset.label", "Zone", ID_RANGE],
+  [
+    "an unknown fallback",
+    { by: "colo", label: "zone", fallback: "some" },
+    "subset.fallback",
+    "some",
+    'must be one of "any", "none"',
+  ],
+  [
+    "a name for the country",
+    { by: "country", label: "a", name: "x" },
+    "subset.name",
+    "x",
+    "is not known here; known: by, label, fallback",
+  ],
+])("refuses a subset with %s", (_, subset, field, value, range) => {
+  expect(parse(RouteInputSchema, { pool: "shop", subset })).toEqual(refusal([field, value, range]));
 });
 
 const SIDE = { pool: "shop", weight: 1 };

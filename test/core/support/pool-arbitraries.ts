@@ -43,13 +43,34 @@ const BACKEND = fc.record(
 
 /** Everything left out stays. */
 export const BACKEND_PATCH: fc.Arbitrary<BackendPatch> = fc.record(
-  { url: URL_OF_BACKEND, weight: WEIGHT, via: fc.constantFrom(null, "VPC"), admin: ADMIN },
+  {
+    url: URL_OF_BACKEND,
+    weight: WEIGHT,
+    via: fc.constantFrom(null, "VPC"),
+    priority: fc.constantFrom(0, 1),
+    admin: ADMIN,
+  },
   { requiredKeys: [] },
 );
 
 const CONFIG = fc.record(
   {
     policy: fc.constantFrom("round_robin", "rendezvous"),
+    keylessPolicy: fc.constantFrom("random", "round_robin"),
+    slowStart: fc.record({ windowMs: fc.constantFrom(0, 60_000) }, { requiredKeys: [] }),
+    tiers: fc.record(
+      {
+        overprovisioningPercent: fc.constantFrom(100, 140),
+        panicThresholdPercent: fc.constantFrom(0, 50),
+        fallbackPool: fc.constantFrom(null, "spare"),
+      },
+      { requiredKeys: [] },
+    ),
+    maxInFlight: fc.constantFrom(null, 1, 10_000),
+    shed: fc.record(
+      { newPercent: fc.constantFrom(0, 30), sessionPercent: fc.constantFrom(0, 100) },
+      { requiredKeys: [] },
+    ),
     affinity: fc.constantFrom([], [{ by: "connection" }]),
     connections: fc.record({ maxEntries: fc.constantFrom(1, 500) }, { requiredKeys: [] }),
     tokens: fc.record(
