@@ -11,7 +11,8 @@ export type Outcome = (typeof OUTCOMES)[number];
  * snapshot past its lease. `loop`: refused because it had passed here before. `session_refused`: its session's backend is
  * lost, and the pool would rather refuse it than move it. `migration`: a connection came from another address or colo than
  * before, and stayed where it is. `panic`: a backend was picked whatever its health. `full`: every backend that would take it
- * has as much in flight as it may. `shed`: turned away on purpose. `fallback`: the fallback pool served it instead.
+ * has as much in flight as it may. `shed`: turned away on purpose. `fallback`: passed on to the fallback pool, which
+ * counts what becomes of it, instead of any of these three.
  */
 export const INCIDENTS = [
   "no_backend",

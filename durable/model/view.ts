@@ -69,6 +69,7 @@ export interface PoolStatus {
   readonly backends: readonly BackendStatus[];
   /** How new traffic is shared out between tiers. */
   readonly tiers: readonly Tier[];
+  /** Requests by client protocol; one that goes on to a fallback pool counts in both. */
   readonly protocols: Readonly<Record<Protocol, number>>;
   readonly incidents: Readonly<Record<Incident, number>>;
   /** Persistence: requests with a token, by what became of the session. */

@@ -32,8 +32,8 @@ interface Way {
   readonly client: Client;
   /** The routing table is past its lease. */
   readonly isDegraded: boolean;
-  /** The pool that the route leads to has passed it on. */
-  readonly isFallback: boolean;
+  /** In a fallback pool: why the pool that the route leads to has passed it on. Null in that pool itself. */
+  readonly passedOn: Problem | null;
 }
 
 type Answer = Response | Promise<Response>;
@@ -68,7 +68,7 @@ function findPool(passage: Passage, table: Obtained<RoutingTable>, nowMs: EpochM
     return answerProblem(LOOP, request);
   }
   const client = new Client(headers, request.cf, target.query, isolate.settings.front);
-  const way: Way = { destination, deployment, client, isDegraded: table.isDegraded, isFallback: false };
+  const way: Way = { destination, deployment, client, isDegraded: table.isDegraded, passedOn: null };
   return to instanceof Split
     ? chooseSide(passage, way, to, nowMs)
     : holdSnapshot(passage, way, isolate.pool(to), nowMs);
@@ -99,7 +99,8 @@ function holdSnapshot(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs
   if (way.isDegraded) pool.tally.countIncident("degraded");
   if (pool.leased.fresh(nowMs) !== null) return attempt(passage, way, pool, nowMs);
   return pool.leased.obtain(passage.env, passage, nowMs).then((obtained) => {
-    if (obtained === null) return answerProblem(NO_SNAPSHOT, passage.request);
+    // A fallback pool that is not there is as good as none.
+    if (obtained === null) return answerProblem(way.passedOn ?? NO_SNAPSHOT, passage.request);
     if (obtained.isDegraded && !way.isDegraded) pool.tally.countIncident("degraded");
     return attempt(passage, way, pool, clock());
   });
@@ -127,8 +128,8 @@ function attempt(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs): An
 }
 
 /** What the choice of a backend depends on: the route's word, else the pool's; in a fallback pool its own alone. */
-function choosing({ destination, client, isFallback }: Way, config: PoolConfig, nowMs: EpochMs): Choosing {
-  const { policy, affinity, subset } = isFallback ? NO_WISHES : destination;
+function choosing({ destination, client, passedOn }: Way, config: PoolConfig, nowMs: EpochMs): Choosing {
+  const { policy, affinity, subset } = passedOn === null ? destination : NO_WISHES;
   return {
     policy: policy ?? config.policy,
     affinity: affinity ?? config.affinity,
@@ -144,12 +145,13 @@ const NO_WISHES = { policy: undefined, affinity: undefined, subset: undefined };
 /** Answers for a pool that has no backend for a request: with its fallback pool's, if it has one. */
 function doWithout(passage: Passage, way: Way, pool: EdgePool, why: Unserved): Answer {
   const { fallback, tally } = pool;
-  if (fallback !== null && !way.isFallback && why !== "session_refused") {
+  const problem = UNSERVED[why];
+  if (fallback !== null && way.passedOn === null && why !== "session_refused") {
     tally.countIncident("fallback");
-    return holdSnapshot(passage, { ...way, isFallback: true }, passage.isolate.pool(fallback), clock());
+    return holdSnapshot(passage, { ...way, passedOn: problem }, passage.isolate.pool(fallback), clock());
   }
   tally.countIncident(why);
-  return answerProblem(UNSERVED[why], passage.request);
+  return answerProblem(problem, passage.request);
 }
 
 type Unserved = Exclude<Choice["kind"], "backend">;
