@@ -68,6 +68,11 @@ function findTooLongDrain(command: PoolCommand, nowMs: EpochMs): Refusal | null 
   );
 }
 
+/** A pool that would fall back on itself; null: it does not. */
+function findOwnFallback({ tiers }: PoolConfig, pool: PoolName): Refusal | null {
+  return tiers.fallbackPool === pool ? invalid("tiers.fallbackPool", pool, "must name another pool") : null;
+}
+
 function adminStatesIn(command: PoolCommand): readonly { field: string; admin: AdminState | undefined }[] {
   switch (command.kind) {
     case "put-pool":
@@ -106,6 +111,8 @@ function putPool(
   context: CommandContext,
 ): Result<Transition<RingState>> {
   const { backends, ...config } = document;
+  const circular = findOwnFallback(config, context.pool);
+  if (circular !== null) return refuse(circular);
   const held = new Map(state.kind === "live" ? state.backends.map((backend) => [backend.id, backend]) : []);
   const next = backends.map((backend) => hold(backend.id, backend, held.get(backend.id), context.nowMs));
   if (state.kind === "live") {
@@ -183,7 +190,9 @@ function change(state: LiveRing, command: ChangeCommand, nowMs: EpochMs): Result
 
 function patchPool(state: LiveRing, patch: PoolPatch): Result<Body> {
   const config: Result<PoolConfig> = parse(PoolConfigSchema, merge(state.config, patch));
-  return config.ok ? ok({ config: config.value, backends: state.backends }) : config;
+  if (!config.ok) return config;
+  const circular = findOwnFallback(config.value, state.pool);
+  return circular === null ? ok({ config: config.value, backends: state.backends }) : refuse(circular);
 }
 
 function putBackend(state: LiveRing, id: BackendId, input: BackendInput, nowMs: EpochMs): Result<Body> {

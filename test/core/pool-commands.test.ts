@@ -262,6 +262,17 @@ it("refuses a patch after which the lease would be shorter than two refreshes, t
   });
 });
 
+it.each<PoolCommand>([
+  { kind: "patch-pool", patch: { tiers: { fallbackPool: "shop" } } },
+  {
+    kind: "put-pool",
+    document: { ...toDocument(THREE), tiers: { ...THREE.config.tiers, fallbackPool: poolName("shop") } },
+  },
+])("refuses a pool that would fall back on itself: $kind", (command) => {
+  const errors = [{ field: "tiers.fallbackPool", value: "shop", range: "must name another pool" }];
+  expect(apply(THREE, command)).toEqual({ ok: false, refusal: { kind: "invalid", errors } });
+});
+
 it("takes a thousand backends and refuses one more", () => {
   const weights = Object.fromEntries(Array.from({ length: 1_000 }, (_, index) => [`b${index}`, 1]));
   const { b0: _, ...oneLess } = weights;
