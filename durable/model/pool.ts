@@ -114,7 +114,7 @@ const tiersEntries = {
   panicThresholdPercent: v.optional(PercentSchema, 50),
   /**
    * The pool that serves, by its own configuration, what this one cannot: no backend, all full, or shed. Default null:
-   * such requests are refused. Its own fallback is not followed.
+   * such requests are refused. Its own fallback is not followed. It need not exist yet.
    */
   fallbackPool: v.optional(v.nullable(PoolNameSchema), null),
 };
@@ -152,7 +152,7 @@ const poolEntries = {
   ),
   /**
    * A backend that is new, or back, gets less than its weight at first, beside those that are not as new. Ignored by hashing
-   * policies and `first`.
+   * policies and `first`, and in a tier that panics.
    */
   slowStart: v.optional(record(slowStartEntries), {}),
   tiers: v.optional(record(tiersEntries), {}),

@@ -118,6 +118,13 @@ it("does not touch `first`, nor where connections are bound", () => {
   );
 });
 
+// Of three that had failed the first was well again, and got a twentieth of the traffic: the others were not new.
+it("holds nobody back in a tier that panics", () => {
+  const tiers = [{ priority: 0, isDegraded: false, sharePercent: 100, isPanicking: true }];
+  const view = new PoolView({ ...withNewcomer(), tiers }, NOON, 0);
+  expect(countsOf(view, 0, 300)).toEqual({ a: 100, b: 100, c: 100 });
+});
+
 it("goes by how long a backend has served, not by when an isolate hears of it", () => {
   const view = new PoolView(withNewcomer(), after(NOON, MINUTE_MS), 0);
   expect(countsOf(view, MINUTE_MS, 300)).toEqual({ a: 100, b: 100, c: 100 });

@@ -98,9 +98,12 @@ export class Selection {
     this.#ranks = snapshot.tiers.flatMap((tier, index) => {
       const inTier = byTier.get(index);
       if (inTier === undefined) return [];
+      const rank = { name: nameOf(tier), share: tier.sharePercent, members: inTier };
+      // Those that are well again would be held back beside those that are not.
+      if (tier.isPanicking) return [{ ...rank, warmed: inTier }];
       const { candidates, nextMs } = warm(inTier, snapshot.config.slowStart, nowMs);
       due.push(nextMs);
-      return [{ name: nameOf(tier), share: tier.sharePercent, members: inTier, warmed: candidates }];
+      return [{ ...rank, warmed: candidates }];
     });
     this.#warmAgainMs = earliest(due);
   }
