@@ -1,6 +1,6 @@
 /** What may be kept and sent. Everything outside is refused with field, value and range. */
 export const LIMITS = {
-  /** Backends in one pool. A snapshot of so many stays near 150 kB. */
+  /** Backends in one pool. A snapshot of so many stays near 250 kB, and their labels come on top. */
   backendsPerPool: 1_000,
   /** Server ids of one pool, in use and reserved together, whatever its tokens have room for. */
   serverIds: 10_000,

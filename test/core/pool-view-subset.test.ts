@@ -104,6 +104,23 @@ it("goes on with the turns of a subset when a snapshot is replaced", () => {
   expect(placeOf(view, visit({ subset: wants("v1") }))).toBe("b");
 });
 
+// With a table for each of its labels, a large pool would fill an isolate's memory.
+it.each([
+  [255, "b"],
+  [256, "a"],
+])("goes on with a subset's turns after %i others were asked for, or begins anew: %s", (count, turn) => {
+  const others = Array.from({ length: count }, (_, index) => [`o${index}`, `other ${index}`] as const);
+  const told = others.map(([id, release]) => [id, inRelease(release)] as const);
+  const view = new PoolView(
+    snapshot({ a: inRelease("v1"), b: inRelease("v1"), ...Object.fromEntries(told) }),
+    NOON,
+    0,
+  );
+  expect(placeOf(view, visit({ subset: wants("v1") }))).toBe("a");
+  for (const [id, release] of others) expect(placeOf(view, visit({ subset: wants(release) }))).toBe(id);
+  expect(placeOf(view, visit({ subset: wants("v1") }))).toBe(turn);
+});
+
 const BY_CONNECTION = [{ by: "connection" }] as const;
 
 function bound(identity: string, subset: WantedSubset | null) {

@@ -18,6 +18,9 @@ import { SubChannels } from "./sub-channels.ts";
 import { isInSubset, type WantedSubset } from "./subset.ts";
 import type { OpenedToken } from "./token/keyring.ts";
 
+/** Subsets that are kept ready, the least recently used forgotten first: by maglev each has a table of 131 kB. */
+const MAX_SUBSETS = 256;
+
 const NOBODY: ReadonlySet<BackendId> = new Set();
 const NO_BACKEND: Choice = { kind: "no_backend" };
 const SESSION_REFUSED: Choice = { kind: "session_refused" };
@@ -151,10 +154,12 @@ export class PoolView {
   #findSubset(label: string, value: string): Selection | null {
     const name = `${label}=${value}`;
     const known = this.#subsets.get(name);
-    if (known !== undefined) return known;
-    const subset = new Selection(this.#material, (backend) => isInSubset(backend, label, value));
+    const subset = known ?? new Selection(this.#material, (backend) => isInSubset(backend, label, value));
     if (subset.isEmpty) return null;
+    this.#subsets.delete(name);
     this.#subsets.set(name, subset);
+    const [oldest] = this.#subsets.keys();
+    if (this.#subsets.size > MAX_SUBSETS && oldest !== undefined) this.#subsets.delete(oldest);
     return subset;
   }
 

@@ -33,6 +33,8 @@ interface Rank {
 interface Prepared {
   readonly byTier: ReadonlyMap<string, Picker>;
   readonly picker: Picker;
+  /** Backends or weights have changed since. */
+  isOutdated: boolean;
 }
 
 /** Backends of one pool that new traffic may go to, all or a subset of them, and what picks among them. */
@@ -61,7 +63,7 @@ export class Selection {
     this.#material = material;
     this.#rank();
     this.#placers.clear();
-    this.#prepareAnew(() => true);
+    this.#outdate(() => true);
   }
 
   /** What a policy picks with at this time. */
@@ -73,6 +75,8 @@ export class Selection {
   /** What binds keys: by hashing whatever the policy, since a key has to lead to the same backend everywhere. */
   placer(policy: PolicyName): Picker {
     const scheme = isHashing(policy) ? policy : "rendezvous";
+    // Without a bound on load it is what the policy picks with.
+    if (this.#material.snapshot.config.hashBalanceFactor === null) return this.#prepared(scheme).picker;
     const ready = this.#placers.get(scheme);
     if (ready !== undefined) return ready;
     const placer = this.#join(this.#ranks.map((rank) => this.#prepare(scheme, rank, null, null)));
@@ -111,18 +115,18 @@ export class Selection {
   #warm(nowMs: EpochMs): void {
     this.#material = { ...this.#material, nowMs };
     this.#rank();
-    this.#prepareAnew(warms);
+    this.#outdate(warms);
   }
 
-  #prepareAnew(isConcerned: (policy: PolicyName) => boolean): void {
-    for (const [policy, { byTier }] of this.#pickers)
-      if (isConcerned(policy)) this.#pickers.set(policy, this.#prepareAll(policy, byTier));
+  /** What is asked for again is prepared anew then: a table takes its time, and a pool may have one for every subset. */
+  #outdate(isConcerned: (policy: PolicyName) => boolean): void {
+    for (const [policy, prepared] of this.#pickers) if (isConcerned(policy)) prepared.isOutdated = true;
   }
 
   #prepared(policy: PolicyName): Prepared {
     const ready = this.#pickers.get(policy);
-    if (ready !== undefined) return ready;
-    const prepared = this.#prepareAll(policy, new Map());
+    if (ready?.isOutdated === false) return ready;
+    const prepared = this.#prepareAll(policy, ready?.byTier ?? new Map());
     this.#pickers.set(policy, prepared);
     return prepared;
   }
@@ -138,7 +142,7 @@ export class Selection {
         return picker === undefined ? [] : [[name, picker] as const];
       }),
     );
-    return { byTier, picker: this.#join(pickers) };
+    return { byTier, picker: this.#join(pickers), isOutdated: false };
   }
 
   #prepare(
