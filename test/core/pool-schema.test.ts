@@ -68,7 +68,7 @@ it.each([
   [
     "keylessPolicy",
     null,
-    'must be one of "round_robin", "random", "first", "least_request", "rendezvous", "maglev", "ring_hash"',
+    'must be one of "round_robin", "random", "first", "least_request", "peak_ewma", "rendezvous", "maglev", "ring_hash"',
   ],
   ["headerTimeoutMs", 9, "must be an integer 10…600000"],
   ["headerTimeoutMs", 600_001, "must be an integer 10…600000"],

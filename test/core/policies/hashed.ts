@@ -11,7 +11,7 @@ import { gaugesOf } from "../support/gauges.ts";
 export type Weights = Readonly<Record<string, number>>;
 
 /** Excludes nobody. */
-const NOTHING: ReadonlySet<BackendId> = new Set();
+export const NOTHING: ReadonlySet<BackendId> = new Set();
 
 /** The keyed hash of the pool. */
 export const hash = createKeyedHash("000102030405060708090a0b0c0d0e0f");

@@ -19,8 +19,9 @@ class Plain {
   }
 
   peek(out: ReadonlySet<number>): number {
+    const steps = this.#steps(out);
     const raised = this.#weights.map((weight, index) =>
-      out.has(index) ? -Infinity : weight + this.at(index),
+      out.has(index) ? -Infinity : weight * steps + this.at(index),
     );
     return out.size === raised.length ? -1 : raised.indexOf(Math.max(...raised));
   }
@@ -36,12 +37,23 @@ class Plain {
   }
 
   #serve(served: number, out: ReadonlySet<number>): void {
+    const steps = this.#steps(out);
     this.#weights.forEach((weight, index) => {
       if (out.has(index)) return;
-      this.#turns[index] = this.at(index) + weight;
-      this.#turns[served] = this.at(served) - weight;
+      this.#turns[index] = this.at(index) + weight * steps;
+      this.#turns[served] = this.at(served) - weight * steps;
     });
   }
+
+  /** So many that those left rise by the sum of all weights, in parts of 1024. */
+  #steps(out: ReadonlySet<number>): number {
+    const left = this.#weights.filter((_, index) => !out.has(index));
+    return Math.round((sum(this.#weights) / sum(left)) * 1_024) / 1_024;
+  }
+}
+
+function sum(weights: readonly number[]): number {
+  return weights.reduce((total, weight) => total + weight, 0);
 }
 
 /** What may happen, in an order that is as likely to leave long stretches undisturbed as to disturb every pick. */

@@ -5,7 +5,7 @@ import type { PolicyName } from "../../../durable/model/pool.ts";
 import type { Picker } from "../../../worker/core/policies/policy.ts";
 import { Tiered } from "../../../worker/core/policies/tiered.ts";
 import { backendId } from "../support/build.ts";
-import { hash, NOTHING, prepare, type Weights } from "./hashed.ts";
+import { asking, hash, NOTHING, prepare, type Weights } from "./hashed.ts";
 
 /** A tier with so much of the traffic, in which backends of these weights are picked by a policy. */
 interface Told {
@@ -21,7 +21,7 @@ function tiered(policy: PolicyName, ...told: readonly Told[]): Tiered {
 function byChance(picker: Picker, exclude = NOTHING, steps = 10_000): ReadonlyMap<BackendId | null, number> {
   const counts = new Map<BackendId | null, number>();
   for (let step = 0; step < steps; step++) {
-    const picked = picker.pick({ exclude, isRetry: false, key: null, chance: (step + 0.5) / steps });
+    const picked = picker.pick(asking({ exclude, chance: (step + 0.5) / steps }));
     counts.set(picked, (counts.get(picked) ?? 0) + 1);
   }
   return counts;
@@ -31,7 +31,7 @@ const KEYS = Array.from({ length: 20_000 }, (_, index) => hash(`connection tls $
 
 /** Where every key is led. */
 function byKey(picker: Picker, chance = 0, exclude = NOTHING): readonly (BackendId | null)[] {
-  return KEYS.map((key) => picker.pick({ exclude, isRetry: false, key, chance }));
+  return KEYS.map((key) => picker.pick(asking({ exclude, key, chance })));
 }
 
 /** By how much counts are off at most; infinitely where others were picked. */

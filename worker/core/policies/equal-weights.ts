@@ -10,13 +10,14 @@ export class EqualWeights {
   /** By index: where in the heap. */
   readonly #places: Uint32Array;
 
-  /** `turns` and `places` have room for every index there is, and may be shared with other weights. */
+  /**
+   * Begins in no order. `turns` and `places` have room for every index there is, and may be shared with other weights.
+   */
   constructor(weight: number, indexes: readonly number[], turns: Float64Array, places: Uint32Array) {
     this.weight = weight;
     this.#turns = turns;
     this.#places = places;
     this.#heap = [...indexes];
-    this.reorder();
   }
 
   /** The one nearest to its turn. */

@@ -1,9 +1,10 @@
 import type { BackendId } from "../../../durable/model/names.ts";
 import type { Candidate, PickContext, Picker, Preparation } from "./policy.ts";
 import { Rotation } from "./rotation.ts";
+import { PARTS } from "./turns.ts";
 
 /** How far into its rotation a new isolate may begin, in picks: what it takes to get there is a few milliseconds at most. */
-const MAX_PHASE = 2 ** 14;
+const MAX_PHASE = 2 ** 13;
 
 /**
  * Smooth weighted round robin, as nginx does it: each pick adds every weight to its backend's turn, takes the largest
@@ -12,7 +13,8 @@ const MAX_PHASE = 2 ** 14;
  * one however long the cycle.
  *
  * A backend that a pick must do without, since it can take nothing now, has no part in that pick: the others take their
- * turns among themselves, and it goes on afterwards where it was. A retry moves nobody's turn.
+ * turns among themselves, each as often as its weight says among those, and it goes on afterwards where it was. A retry
+ * moves nobody's turn.
  *
  * When the candidates change, those that stay keep what they are owed, which is their turn over the sum of weights, and
  * newcomers are owed nothing; the turns are then shifted to sum to zero again, on which the exactness rests. A new isolate
@@ -95,9 +97,6 @@ export class RoundRobin implements Picker {
 }
 
 const NOBODY: ReadonlySet<number> = new Set();
-
-/** Parts of a turn that are told apart: with whole parts all that follows is exact. */
-const PARTS = 2 ** 10;
 
 /** Turns in whole parts, all shifted alike so that they sum to zero, but for a part that the last ones lose for the rest. */
 function balanced(turns: Float64Array): Float64Array {

@@ -1,4 +1,8 @@
 import { EqualWeights } from "./equal-weights.ts";
+import { Leaders } from "./leaders.ts";
+
+/** Parts of a turn that are told apart. With whole parts all sums are exact, and what is exact repeats. */
+export const PARTS = 2 ** 10;
 
 /** Steps after which turns are written out anew, so that their numbers stay small enough to be exact. */
 const STEPS_AT_ONCE = 2 ** 20;
@@ -8,9 +12,7 @@ const STEPS_AT_ONCE = 2 ** 20;
  * pays the sum of weights.
  *
  * Written down that takes a time that grows with the number of backends. Here a turn is `weight × steps + offset`, so that
- * a step changes only the offset of who pays. Of equal weights only the first in their heap can be the next, so a search
- * looks at one backend per weight. And of weights that are near to each other, a block, the largest turn there was is known;
- * it rises by the largest of the weights at most, so a block that cannot hold the largest turn is not looked into.
+ * a step changes only the offset of who pays. And of equal weights only the one that leads can be the next.
  */
 export class Turns {
   /** Of all weights. */
@@ -21,33 +23,24 @@ export class Turns {
   readonly #groups: readonly EqualWeights[];
   /** By index: its group. */
   readonly #groupOf: Uint32Array;
-  /** By group: the index that is first in it. */
-  readonly #leaders: Uint32Array;
-  /** Groups to a block. */
-  readonly #width: number;
-  /** By block: no offset in it, taken for its largest weight, is larger. */
-  readonly #bounds: Float64Array;
+  readonly #leaders: Leaders;
   #steps = 0;
 
   /** Begins with the turns given, one for each weight. */
   constructor(weights: readonly number[], turns: Float64Array) {
-    this.#weights = Float64Array.from(weights);
     this.sum = weights.reduce((sum, weight) => sum + weight, 0);
+    this.#weights = Float64Array.from(weights);
     this.#offsets = turns.slice();
-    const places = new Uint32Array(weights.length);
-    const byWeight = Map.groupBy(weights.keys(), (index) => weights[index] ?? 0);
-    this.#groups = Array.from(
-      [...byWeight].toSorted(([one], [other]) => one - other),
-      ([weight, indexes]) => new EqualWeights(weight, indexes, this.#offsets, places),
-    );
     this.#groupOf = new Uint32Array(weights.length);
-    this.#leaders = Uint32Array.from(this.#groups, ({ first }) => first);
-    this.#groups.forEach(({ weight }, group) => {
-      for (const index of byWeight.get(weight) ?? []) this.#groupOf[index] = group;
+    const byWeight = Map.groupBy(weights.keys(), (index) => weights[index] ?? 0);
+    const ascending = [...byWeight].toSorted(([one], [other]) => one - other);
+    const places = new Uint32Array(weights.length);
+    this.#groups = ascending.map(([weight, indexes], group) => {
+      for (const index of indexes) this.#groupOf[index] = group;
+      return new EqualWeights(weight, indexes, this.#offsets, places);
     });
-    this.#width = Math.ceil(Math.sqrt(this.#groups.length));
-    this.#bounds = new Float64Array(Math.ceil(this.#groups.length / Math.max(1, this.#width)));
-    this.#bounds.fill(Number.POSITIVE_INFINITY);
+    this.#leaders = new Leaders(ascending.map(([weight]) => weight));
+    this.#reorder();
   }
 
   /** The turn of an index as it stands. */
@@ -57,68 +50,54 @@ export class Turns {
 
   /** Who is next, the first of equals, leaving out some; -1 when there is nobody. Nobody's turn moves. */
   next(out: ReadonlySet<number>): number {
-    return out.size === 0 ? this.#next() : this.#nextBut(out);
+    return out.size === 0 ? this.#leaders.largest(this.#steps + 1) : this.#nextBut(out);
   }
 
-  /** Serves an index. Those that are out stay as they are: their weights are not in this step. */
+  /** Serves an index. The turns of those that are out stay as they are. */
   serve(served: number, out: ReadonlySet<number>): void {
-    if (++this.#steps > STEPS_AT_ONCE) this.#writeOut();
-    this.#lower(served, out.size === 0 ? this.sum : this.sum - this.#holdBack(out));
+    const steps = this.#stepsWithout(out);
+    this.#steps += steps;
+    if (this.#steps > STEPS_AT_ONCE) this.#writeOut();
+    this.#lower(served, out.size === 0 ? this.sum : this.#holdBack(out, steps));
   }
 
   /** Serves many, one after the other, at little more than the cost of writing their turns down. */
   serveAll(served: Uint16Array): void {
     for (const index of served) this.#offsets[index] = (this.#offsets[index] as number) - this.sum;
     this.#steps += served.length;
-    this.#groups.forEach((group, at) => {
-      group.reorder();
-      this.#leaders[at] = group.first;
-    });
+    this.#reorder();
   }
 
-  /** Takes back what a step has raised them by, and returns how much that is in sum. */
-  #holdBack(out: ReadonlySet<number>): number {
-    let sum = 0;
+  /** Takes back what steps have raised some by, and returns how much they raised all others. */
+  #holdBack(out: ReadonlySet<number>, steps: number): number {
+    let raised = this.sum * steps;
     for (const index of out) {
-      const weight = this.#weights[index] as number;
-      sum += weight;
-      this.#lower(index, weight);
+      const rise = (this.#weights[index] as number) * steps;
+      raised -= rise;
+      this.#lower(index, rise);
     }
-    return sum;
+    return raised;
   }
 
-  #next(): number {
-    const at = this.#steps + 1;
-    const bounds = this.#bounds;
-    let best = -1;
-    let bestTurn = Number.NEGATIVE_INFINITY;
-    for (let block = 0; block < bounds.length; block++) {
-      const begin = block * this.#width;
-      const end = Math.min(begin + this.#width, this.#leaders.length);
-      const largest = (this.#weights[this.#leaders[end - 1] as number] as number) * at;
-      if ((bounds[block] as number) + largest < bestTurn) continue;
-      let blockTurn = Number.NEGATIVE_INFINITY;
-      for (let group = begin; group < end; group++) {
-        const index = this.#leaders[group] as number;
-        const turn = (this.#weights[index] as number) * at + (this.#offsets[index] as number);
-        if (turn > blockTurn) blockTurn = turn;
-        if (turn > bestTurn || (turn === bestTurn && index < best)) {
-          best = index;
-          bestTurn = turn;
-        }
-      }
-      bounds[block] = blockTurn - largest;
-    }
-    return best;
+  /**
+   * How many steps at once those that are left take, in whole parts: so many that together they rise by the sum of all
+   * weights. With one step, as in nginx, being owed a turn would mean many of them when a heavy one is out.
+   */
+  #stepsWithout(out: ReadonlySet<number>): number {
+    if (out.size === 0) return 1;
+    let left = this.sum;
+    for (const index of out) left -= this.#weights[index] as number;
+    return Math.round((this.sum / left) * PARTS) / PARTS;
   }
 
   #nextBut(out: ReadonlySet<number>): number {
+    const steps = this.#stepsWithout(out);
     let best = -1;
     let bestTurn = Number.NEGATIVE_INFINITY;
     for (const group of this.#groups) {
       const index = group.firstBut(out);
       if (index === -1) continue;
-      const turn = this.at(index) + group.weight;
+      const turn = this.at(index) + group.weight * steps;
       if (turn > bestTurn || (turn === bestTurn && index < best)) {
         best = index;
         bestTurn = turn;
@@ -132,15 +111,22 @@ export class Turns {
     const equals = this.#groups[group] as EqualWeights;
     this.#offsets[index] = (this.#offsets[index] as number) - by;
     equals.lower(index);
-    this.#leaders[group] = equals.first;
+    this.#leaders.set(group, equals.first, this.#offsets[equals.first] as number);
   }
 
-  /** All of one weight rise alike, so their order stays. */
   #writeOut(): void {
     this.#weights.forEach((weight, index) => {
       this.#offsets[index] = (this.#offsets[index] as number) + weight * this.#steps;
     });
     this.#steps = 0;
-    this.#bounds.fill(Number.POSITIVE_INFINITY);
+    this.#reorder();
+  }
+
+  #reorder(): void {
+    this.#groups.forEach((equals, group) => {
+      equals.reorder();
+      this.#leaders.set(group, equals.first, this.#offsets[equals.first] as number);
+    });
+    this.#leaders.forgetBounds();
   }
 }
