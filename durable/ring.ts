@@ -104,6 +104,7 @@ export class Ring extends DurableBase {
         weight: backend.weight,
         health: healthOf(backend),
         pin: backend.pin,
+        observed: backend.observed,
         drainsUntilMs: openDrainUntilMs(backend),
         inFlight: this.#ledger.inFlight(backend.id, nowMs),
         outcomes: this.#counters.outcomes(backend.id),

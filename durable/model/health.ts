@@ -1,6 +1,7 @@
 import * as v from "valibot";
-import { integer, oneOf, record } from "./fields.ts";
+import { integer, list, oneOf, record } from "./fields.ts";
 import type { EpochMs } from "./time.ts";
+import { HeaderNameSchema } from "./token.ts";
 
 /**
  * How a backend is. `healthy`: as it should be. `degraded`: it works, and gets traffic only when healthy ones are too few.
@@ -33,3 +34,276 @@ export interface Pin {
   readonly reason: string;
   readonly untilMs: EpochMs;
 }
+
+const PERCENT_RANGE = integer(0, 100);
+const SECRET_RANGE = "must be the name of a secret: 1…64 characters of A-Z, a-z, 0-9 and '_'";
+const SecretNameSchema = v.pipe(
+  v.string(SECRET_RANGE),
+  v.regex(/^[A-Za-z_][A-Za-z0-9_]{0,63}$/, SECRET_RANGE),
+);
+const TARGET_RANGE = "must begin with '/', hold no white space, '#' or '\\', and be at most 1024 characters";
+const VALUE_RANGE = "must be a string of at most 1024 visible characters and spaces";
+const STATUS_RANGE = "must be a status or a range of statuses: 200, 200-299";
+
+const StatusesSchema = v.pipe(
+  v.string(STATUS_RANGE),
+  v.regex(/^[1-5]\d\d(?:-[1-5]\d\d)?$/, STATUS_RANGE),
+  v.check((text) => {
+    const [from = "", to = from] = text.split("-");
+    return Number(from) <= Number(to);
+  }, STATUS_RANGE),
+);
+
+const ProbeHeaderSchema = v.pipe(
+  record({
+    name: HeaderNameSchema,
+    /** This, or `secret`. */
+    value: v.optional(v.pipe(v.string(VALUE_RANGE), v.regex(/^[\t -~]{0,1024}$/, VALUE_RANGE))),
+    /** Name of the secret of this worker that holds the value. */
+    secret: v.optional(SecretNameSchema),
+  }),
+  v.forward(
+    v.check(
+      ({ value, secret }) => (value === undefined) !== (secret === undefined),
+      "is required, or secret, and not both",
+    ),
+    ["value"],
+  ),
+);
+
+const pacingEntries = {
+  /** How often each backend is probed, milliseconds. Default 10000. */
+  intervalMs: v.optional(integer(1_000, 3_600_000), 10_000),
+  /** How often while its state is about to change, milliseconds, if that is sooner. Default 2000. */
+  changingIntervalMs: v.optional(integer(500, 3_600_000), 2_000),
+  /** Each probe comes up to this share of the interval later, at random, percent. Default 10. */
+  jitterPercent: v.optional(PERCENT_RANGE, 10),
+  /** What takes longer has failed, milliseconds, body included. Default 2000. */
+  timeoutMs: v.optional(integer(100, 60_000), 2_000),
+  /** Successes in a row that make an unhealthy backend healthy. Default 2. */
+  rise: v.optional(integer(1, 100), 2),
+  /** Failures in a row that make a healthy backend unhealthy. Default 3. */
+  fall: v.optional(integer(1, 100), 3),
+};
+
+/** An active health check. `http`: a request over HTTP or HTTPS, as the backend's URL says. `tcp`: a connection, no more. */
+const ProbeSchema = v.variant(
+  "kind",
+  [
+    record({
+      kind: v.literal("http"),
+      /** Path and perhaps query, instead of the path of the backend's URL. Default `/`. */
+      path: v.optional(v.pipe(v.string(TARGET_RANGE), v.regex(/^\/[^\s#\\]{0,1023}$/, TARGET_RANGE)), "/"),
+      /** Default `GET`. */
+      method: v.optional(oneOf(["GET", "HEAD", "OPTIONS", "POST"]), "GET"),
+      /** Default none. */
+      headers: v.optional(list(ProbeHeaderSchema, 16), []),
+      /** Statuses of a backend that is well. Default `["200-299"]`. Redirects are not followed. */
+      expect: v.optional(v.pipe(list(StatusesSchema, 16), v.minLength(1, "must name at least one status")), [
+        "200-299",
+      ]),
+      /** Text that the beginning of the body has to hold; letters in either case. Default null: any body. */
+      contains: v.optional(v.nullable(v.pipe(v.string(), v.minLength(1), v.maxLength(1_024))), null),
+      /** So much of the body is looked at, bytes. Default 16384. */
+      bodyBytes: v.optional(integer(1, 65_536), 16_384),
+      /** A response with this header makes a backend unhealthy at once. Default null: none does. */
+      failHeader: v.optional(v.nullable(HeaderNameSchema), null),
+      /** A successful response with this header means `degraded`. Default null: none does. */
+      degradedHeader: v.optional(v.nullable(HeaderNameSchema), null),
+      /** 404 means that the backend takes no new sessions and keeps those it has. Default false: it is a failure. */
+      stopOn404: v.optional(v.boolean("must be true or false"), false),
+      ...pacingEntries,
+    }),
+    record({ kind: v.literal("tcp"), ...pacingEntries }),
+  ],
+  'must be an object whose kind is "http" or "tcp"',
+);
+export type Probe = v.InferOutput<typeof ProbeSchema>;
+
+const localEntries = {
+  /** Failures to connect in a row after which an isolate skips a backend at once. Default 3. 0: never. */
+  connectFailures: v.optional(integer(0, 1_000), 3),
+  /** Gateway errors and timeouts in a row that do the same. Default 5. 0: never. */
+  gatewayErrors: v.optional(integer(0, 1_000), 5),
+  /** How long it is skipped, milliseconds. Default 1000; doubled each time it fails right after, to `maxSkipMs`. */
+  minSkipMs: v.optional(integer(100, 600_000), 1_000),
+  /** Default 30000. */
+  maxSkipMs: v.optional(integer(100, 600_000), 30_000),
+};
+
+const failurePercentageEntries = {
+  /** Whether it ejects, or is only told in the events. Default true. */
+  enforce: v.optional(v.boolean("must be true or false"), true),
+  /** Share of attempts in the window that must fail before a backend is ejected, percent. Default 85. Low values eject on noise. */
+  thresholdPercent: v.optional(integer(1, 100), 85),
+  /** Ignored until so many attempts are in the window. Default 50. */
+  minAttempts: v.optional(integer(1, 1_000_000), 50),
+  /** Older attempts do not count, milliseconds. Default 30000. At least 2 × `sync.refreshMs`, or reports come too late for it. */
+  windowMs: v.optional(integer(1_000, 600_000), 30_000),
+};
+
+const breakerEntries = {
+  /** Whether it ejects, or is only told in the events. Default true. */
+  enforce: v.optional(v.boolean("must be true or false"), true),
+  /** Attempts of the short window. Default 1500. Ignored, but for a burst of errors, until so many have been seen. */
+  shortWindow: v.optional(integer(10, 100_000), 1_500),
+  /** Errors it stands, percent of its time. Default 10. */
+  shortPercent: v.optional(integer(1, 100), 10),
+  /** Attempts of the long window. Default 3000. */
+  longWindow: v.optional(integer(10, 100_000), 3_000),
+  /** Errors it stands, percent of its time. Default 5. */
+  longPercent: v.optional(integer(1, 100), 5),
+  /** First isolation, milliseconds. Default 100; doubled when it trips again within `maxIsolationMs`. */
+  minIsolationMs: v.optional(integer(100, 600_000), 100),
+  /** Default 30000. */
+  maxIsolationMs: v.optional(integer(100, 3_600_000), 30_000),
+  /** Successes in a row that close it after an isolation; a failure before opens it again. Default 0: it closes at once. */
+  halfOpenSuccesses: v.optional(integer(0, 1_000), 0),
+};
+
+const consecutiveEntries = {
+  /** Whether it ejects, or is only told in the events. Default false: one bad moment of a busy backend is enough for it. */
+  enforce: v.optional(v.boolean("must be true or false"), false),
+  /** Gateway errors, timeouts and failures to connect in a row, over all isolates. Default 5. */
+  failures: v.optional(integer(1, 100_000), 5),
+};
+
+const ejectionEntries = {
+  /** How long the first ejection lasts, milliseconds; the n-th n times as long. Default 30000. */
+  baseMs: v.optional(integer(1_000, 3_600_000), 30_000),
+  /** Longest ejection, milliseconds. Default 300000. */
+  maxMs: v.optional(integer(1_000, 86_400_000), 300_000),
+  /** At most so much of the pool is ejected at a time, percent; one backend always may. Default 10. */
+  maxPercent: v.optional(PERCENT_RANGE, 10),
+  /** Nothing is ejected that would leave less than this share of the pool in service, percent. Default 50. */
+  minAvailablePercent: v.optional(PERCENT_RANGE, 50),
+};
+
+const WEBHOOK_URL_RANGE = "must be an https:// URL of at most 2048 characters without user or password";
+const WebhookSchema = record({
+  /** Gets a POST for every transition. `http://` only where private backends are allowed. */
+  url: v.pipe(
+    v.string(WEBHOOK_URL_RANGE),
+    v.maxLength(2_048, WEBHOOK_URL_RANGE),
+    v.url(WEBHOOK_URL_RANGE),
+    v.check((text) => /^https?:\/\/[^/@]+(?:\/|$)/i.test(text), WEBHOOK_URL_RANGE),
+  ),
+  /** Name of the secret that signs it. Required. */
+  secret: SecretNameSchema,
+});
+export type Webhook = v.InferOutput<typeof WebhookSchema>;
+
+/** How a pool finds out who is well, and what it does about it. */
+export const HealthCheckSchema = record({
+  /** Default null: no active health check. */
+  probe: v.optional(v.nullable(ProbeSchema), null),
+  /** What a backend is until its first probe: `healthy`, the default, or `unhealthy`. Ignored without `probe`. */
+  startsAs: v.optional(oneOf(["healthy", "unhealthy"]), "healthy"),
+  /**
+   * Statuses that count against a backend: others are its own business, as when an application means its 501. Default
+   * 500, 502, 503, 504. No answer, or none in time, always counts; a client that left never does.
+   */
+  failureStatuses: v.optional(list(integer(500, 599), 100), [500, 502, 503, 504]),
+  /** Whether the response header `Ring-Health: draining`, `degraded` or `healthy` of a backend is believed. Default false. */
+  trustAnnouncements: v.optional(v.boolean("must be true or false"), false),
+  /** What an isolate decides by itself, at once. */
+  local: v.optional(
+    v.pipe(
+      record(localEntries),
+      v.check(
+        ({ minSkipMs, maxSkipMs }) => minSkipMs <= maxSkipMs,
+        "must have minSkipMs of at most maxSkipMs",
+      ),
+    ),
+    {},
+  ),
+  failurePercentage: v.optional(record(failurePercentageEntries), {}),
+  breaker: v.optional(
+    v.pipe(
+      record(breakerEntries),
+      v.check(
+        ({ minIsolationMs, maxIsolationMs }) => minIsolationMs <= maxIsolationMs,
+        "must have minIsolationMs of at most maxIsolationMs",
+      ),
+    ),
+    {},
+  ),
+  consecutiveGatewayFailures: v.optional(record(consecutiveEntries), {}),
+  ejection: v.optional(
+    v.pipe(
+      record(ejectionEntries),
+      v.check(({ baseMs, maxMs }) => baseMs <= maxMs, "must have baseMs of at most maxMs"),
+    ),
+    {},
+  ),
+  /** Where transitions are told. Default none. */
+  webhooks: v.optional(list(WebhookSchema, 5), []),
+});
+export type HealthCheck = v.InferOutput<typeof HealthCheckSchema>;
+
+/** What a backend says of itself in `Ring-Health`. */
+export const ANNOUNCEMENTS = ["healthy", "degraded", "draining"] as const;
+export type Announcement = (typeof ANNOUNCEMENTS)[number];
+
+/** Why passive observation takes a backend out. */
+export const EJECTION_CAUSES = ["failure_percentage", "breaker", "consecutive_gateway"] as const;
+export type EjectionCause = (typeof EJECTION_CAUSES)[number];
+
+/** What its probes say of a backend. */
+export interface ProbeState {
+  /** Null: no probe has decided yet. */
+  readonly verdict: Health | null;
+  /** It takes no new sessions, by a 404. */
+  readonly isStopping: boolean;
+  /** Results in a row that speak against the verdict; it changes when they are `rise` or `fall`. */
+  readonly streak: number;
+  /** Since when the verdict holds. */
+  readonly sinceMs: EpochMs;
+}
+
+/** What passive observation, merged over all isolates, says of a backend. */
+export type PassiveState =
+  | {
+      readonly kind: "in";
+      /** Ejections that make the next one longer; it decays while the backend stays in. */
+      readonly times: number;
+      readonly sinceMs: EpochMs;
+    }
+  | {
+      readonly kind: "ejected";
+      readonly cause: EjectionCause;
+      readonly times: number;
+      readonly sinceMs: EpochMs;
+      readonly untilMs: EpochMs;
+    }
+  /** Back on trial after the breaker's isolation. */
+  | {
+      readonly kind: "half_open";
+      readonly times: number;
+      readonly sinceMs: EpochMs;
+      readonly successes: number;
+    };
+
+/** What a backend has said of itself, and how long that counts. */
+export interface Announced {
+  readonly word: Exclude<Announcement, "healthy">;
+  readonly untilMs: EpochMs;
+}
+
+/** All that is observed of a backend. */
+export interface Observed {
+  readonly probe: ProbeState;
+  readonly passive: PassiveState;
+  /** Null: nothing that counts. */
+  readonly announced: Announced | null;
+}
+
+/** What became of one probe. `evidence`: what was seen, for people: status, time, error. */
+export type ProbeResult = {
+  readonly evidence: string;
+  readonly tookMs: number;
+} & (
+  | { readonly kind: "passed"; readonly health: "healthy" | "degraded"; readonly isStopping: boolean }
+  /** `isImmediate`: no second failure is waited for. */
+  | { readonly kind: "failed"; readonly isImmediate: boolean }
+);

@@ -1,10 +1,43 @@
 /**
- * What became of one attempt at a backend. `answered`: a response below 500. `server_error`: a 5xx of its own.
+ * What became of one attempt at a backend. `answered`: a response below 500. `deliberate_error`: a 5xx that the pool does
+ * not hold against its backends. `server_error`: one that it does. `gateway_error`: one that it does, of 502, 503 and 504.
  * `unreachable`: no answer, by exception or by a 52x, 530 or `error code: 1003` of the platform. `timed_out`: no response
  * headers in time. `client_gone`: the client left first, which blames nobody.
  */
-export const OUTCOMES = ["answered", "server_error", "unreachable", "timed_out", "client_gone"] as const;
+export const OUTCOMES = [
+  "answered",
+  "deliberate_error",
+  "server_error",
+  "gateway_error",
+  "unreachable",
+  "timed_out",
+  "client_gone",
+] as const;
 export type Outcome = (typeof OUTCOMES)[number];
+
+/** What an outcome says of its backend: well, ill, or nothing. */
+export type Blame = "success" | "failure" | "none";
+
+/** Whom an outcome blames. */
+export function blameOf(outcome: Outcome): Blame {
+  switch (outcome) {
+    case "answered":
+    case "deliberate_error":
+      return "success";
+    case "server_error":
+    case "gateway_error":
+    case "unreachable":
+    case "timed_out":
+      return "failure";
+    case "client_gone":
+      return "none";
+  }
+}
+
+/** Whether an outcome is the failure of a connection or a gateway, rather than of the application. */
+export function isGatewayFailure(outcome: Outcome): boolean {
+  return outcome === "gateway_error" || outcome === "unreachable" || outcome === "timed_out";
+}
 
 /**
  * A request that reached no backend, or was served in need. `no_backend`: none admits it. `degraded`: served from a

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { ListedBackendSchema } from "./backend.ts";
 import { integer, list, oneOf, record } from "./fields.ts";
+import { HealthCheckSchema } from "./health.ts";
 import { LIMITS } from "./limits.ts";
 import { PoolNameSchema } from "./names.ts";
 import {
@@ -162,6 +163,7 @@ const poolEntries = {
    * backend may see a multiple.
    */
   maxInFlight: v.optional(v.nullable(integer(1, 10_000)), null),
+  health: v.optional(HealthCheckSchema, {}),
   /** Turns traffic away on purpose: to the fallback pool if there is one, else with 503. */
   shed: v.optional(record(shedEntries), {}),
   /** Default `[]`: round robin per request. */

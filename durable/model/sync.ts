@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { integer, list } from "./fields.ts";
+import { ANNOUNCEMENTS } from "./health.ts";
 import { LIMITS } from "./limits.ts";
 import { BackendIdSchema } from "./names.ts";
 import { INCIDENTS, OUTCOMES, PROTOCOLS, SESSION_FATES, zeros } from "./outcome.ts";
@@ -12,7 +13,20 @@ function counts<const Words extends readonly string[]>(words: Words) {
   return v.object(entries as Record<Words[number], v.OptionalSchema<typeof CountSchema, 0>>);
 }
 
-const BackendReportSchema = v.object({ id: BackendIdSchema, outcomes: counts(OUTCOMES) });
+const BackendReportSchema = v.object({
+  id: BackendIdSchema,
+  outcomes: counts(OUTCOMES),
+  /** Time to the response headers, or to the failure, added up over all attempts that blame nobody or their backend. */
+  latencyMs: v.optional(v.object({ success: CountSchema, failure: CountSchema }), { success: 0, failure: 0 }),
+  /** Gateway failures in a row at the end of the batch, and whether anything else came before them. */
+  gatewayRun: v.optional(v.object({ length: CountSchema, isWhole: v.boolean() }), {
+    length: 0,
+    isWhole: true,
+  }),
+  /** The last thing it said of itself; null: nothing, or it is not believed. */
+  announced: v.optional(v.nullable(v.picklist(ANNOUNCEMENTS)), null),
+});
+export type BackendReport = v.InferOutput<typeof BackendReportSchema>;
 
 /**
  * Outcomes folded into counters since the last report that was acknowledged. Until it is, the same batch is sent again
@@ -21,6 +35,8 @@ const BackendReportSchema = v.object({ id: BackendIdSchema, outcomes: counts(OUT
 const ReportSchema = v.object({
   /** Grows with every new batch of one isolate. */
   batch: CountSchema,
+  /** How long ago the first of it happened, when it is sent, milliseconds. */
+  ageMs: v.optional(CountSchema, 0),
   backends: list(BackendReportSchema, 2 * LIMITS.backendsPerPool),
   /** Requests by client protocol. */
   protocols: counts(PROTOCOLS),

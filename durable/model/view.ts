@@ -1,5 +1,5 @@
 import type { Backend } from "./backend.ts";
-import type { Health, Pin } from "./health.ts";
+import type { Health, Observed, Pin } from "./health.ts";
 import type { BackendId, PoolName } from "./names.ts";
 import type { Incident, Outcome, Protocol, SessionFate } from "./outcome.ts";
 import type { PoolDocument } from "./pool.ts";
@@ -33,6 +33,7 @@ export interface BackendStatus {
   readonly health: Health;
   /** What an operator says of its health; null: it is as observed. */
   readonly pin: Pin | null;
+  readonly observed: Observed;
   /** Drain deadline; null when none runs or it has passed. */
   readonly drainsUntilMs: EpochMs | null;
   /** Requests in flight, as last told by isolates that hold a lease. */

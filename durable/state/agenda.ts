@@ -1,5 +1,5 @@
 import { type EpochMs, earliest } from "../model/time.ts";
-import { dropPins, stampServing } from "./health.ts";
+import { dropExpired, stampServing } from "./health.ts";
 import { advanceTokens } from "./pool-tokens.ts";
 import type { HeldBackend, LiveRing, RingState } from "./ring-state.ts";
 import { type Moment, nextConfigDeadlineMs, spreadingConfig } from "./token-configs.ts";
@@ -10,7 +10,10 @@ export function nextDeadlineMs(state: RingState, governsAtMs: Moment["governsAtM
   const { reserved } = state.tokens;
   return earliest([
     ...state.backends.map(openDrainUntilMs),
-    ...state.backends.map(({ pin }) => pin?.untilMs ?? null),
+    ...state.backends.flatMap(({ pin, observed }) => [
+      pin?.untilMs ?? null,
+      observed.announced?.untilMs ?? null,
+    ]),
     ...reserved.map(({ untilMs }) => untilMs),
     nextConfigDeadlineMs(state.tokens, state.config.tokens.rotateEveryMs, governsAtMs),
   ]);
@@ -25,13 +28,13 @@ export function isHurried(state: LiveRing): boolean {
 }
 
 /**
- * Does all that is due, in one version of its own: closes drains, drops pins, rotates keys, frees server ids. Returns the state itself
+ * Does all that is due, in one version of its own: closes drains, drops pins and announcements, rotates keys, frees server ids. Returns the state itself
  * when nothing was, so an alarm that comes early, twice or late does no harm.
  */
 export function passDeadlines(state: RingState, moment: Moment): RingState {
   if (state.kind === "absent") return state;
   const { nowMs } = moment;
-  const passed = dropPins(closeDrains(state.backends, nowMs), nowMs);
+  const passed = dropExpired(closeDrains(state.backends, nowMs), nowMs);
   const backends = passed === state.backends ? passed : stampServing(state.backends, passed, nowMs);
   const tokens = advanceTokens(state, moment);
   if (backends === state.backends && tokens === state.tokens) return state;

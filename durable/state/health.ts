@@ -1,15 +1,48 @@
-import type { Health } from "../model/health.ts";
+import type { Health, HealthCheck, Observed } from "../model/health.ts";
 import type { EpochMs } from "../model/time.ts";
-import type { HeldBackend } from "./ring-state.ts";
+import type { HeldBackend, LiveRing } from "./ring-state.ts";
 
-/** How a backend is: what an operator has pinned. */
-export function healthOf({ pin }: HeldBackend): Health {
-  return pin?.health ?? "healthy";
+/** How a backend is: what an operator has pinned, else the worst of what is observed. */
+export function healthOf({ pin, observed }: HeldBackend): Health {
+  if (pin !== null) return pin.health;
+  const { probe, passive, announced } = observed;
+  if (probe.verdict === "unhealthy" || passive.kind === "ejected") return "unhealthy";
+  return probe.verdict === "degraded" || announced?.word === "degraded" ? "degraded" : "healthy";
+}
+
+/** Whether a backend has asked for no new sessions, by a probe's 404 or its own word. A pin overrules that too. */
+export function isStopping({ pin, observed }: HeldBackend): boolean {
+  return pin === null && (observed.probe.isStopping || observed.announced?.word === "draining");
+}
+
+/** What is known of a backend of which nothing has been seen. */
+export function unobserved({ probe, startsAs }: HealthCheck, nowMs: EpochMs): Observed {
+  const verdict = probe !== null && startsAs === "unhealthy" ? "unhealthy" : null;
+  return {
+    probe: { verdict, isStopping: false, streak: 0, sinceMs: nowMs },
+    passive: { kind: "in", times: 0, sinceMs: nowMs },
+    announced: null,
+  };
 }
 
 /** Whether an operator wants a backend to take new traffic. */
 export function isWanted({ admin, weight }: HeldBackend): boolean {
   return admin.kind === "active" && weight > 0;
+}
+
+/**
+ * A pool of which more was observed. The version grows only if that changes how it routes; counts that lead to nothing yet
+ * are kept, but isolates need not hear of them.
+ */
+export function withObserved(state: LiveRing, backends: readonly HeldBackend[], nowMs: EpochMs): LiveRing {
+  const standing = new Map(state.backends.map((backend) => [backend.id, standingOf(backend)]));
+  const isNews = backends.some((backend) => standing.get(backend.id) !== standingOf(backend));
+  if (!isNews) return { ...state, backends };
+  return { ...state, version: state.version + 1, backends: stampServing(state.backends, backends, nowMs) };
+}
+
+function standingOf(backend: HeldBackend): string {
+  return `${healthOf(backend)} ${isStopping(backend)}`;
 }
 
 /** Backends with the time since when each takes new traffic, which begins anew whenever it did not before. */
@@ -27,12 +60,20 @@ export function stampServing(
 }
 
 function isServing(backend: HeldBackend): boolean {
-  return isWanted(backend) && healthOf(backend) !== "unhealthy";
+  return isWanted(backend) && healthOf(backend) !== "unhealthy" && !isStopping(backend);
 }
 
-/** Backends without the pins that have run out; the list itself when none has. */
-export function dropPins(backends: readonly HeldBackend[], nowMs: EpochMs): readonly HeldBackend[] {
-  const isOut = ({ pin }: HeldBackend): boolean => pin !== null && pin.untilMs <= nowMs;
-  if (!backends.some(isOut)) return backends;
-  return backends.map((backend) => (isOut(backend) ? { ...backend, pin: null } : backend));
+/** Backends without the pins and announcements that have run out; the list itself when none has. */
+export function dropExpired(backends: readonly HeldBackend[], nowMs: EpochMs): readonly HeldBackend[] {
+  const isOut = (held: { readonly untilMs: EpochMs } | null): boolean =>
+    held !== null && held.untilMs <= nowMs;
+  if (!backends.some(({ pin, observed }) => isOut(pin) || isOut(observed.announced))) return backends;
+  return backends.map((backend) => {
+    const { pin, observed } = backend;
+    return {
+      ...backend,
+      pin: isOut(pin) ? null : pin,
+      observed: isOut(observed.announced) ? { ...observed, announced: null } : observed,
+    };
+  });
 }

@@ -8,7 +8,7 @@ import type {
   Tier,
   TokenConfig,
 } from "../model/snapshot.ts";
-import { healthOf } from "./health.ts";
+import { healthOf, isStopping } from "./health.ts";
 import type { HeldBackend, HeldTokens, LiveRing } from "./ring-state.ts";
 import { projectTiers } from "./tiers.ts";
 import { type HeldConfig, writingConfig } from "./token-configs.ts";
@@ -28,7 +28,7 @@ export function projectAdmits(backend: HeldBackend, isPanicking: boolean): Admit
 function admitsIfWell(backend: HeldBackend): Admits {
   switch (backend.admin.kind) {
     case "active":
-      return backend.weight === 0 ? "sticky" : "new";
+      return backend.weight === 0 || isStopping(backend) ? "sticky" : "new";
     case "draining":
       return backend.isDrained ? "none" : "sticky";
     case "disabled":

@@ -1,6 +1,6 @@
 import type { AdminState, Backend, BackendInput } from "../model/backend.ts";
 import type { Applied, PoolCommand, Precondition } from "../model/command.ts";
-import type { Pin, PinInput } from "../model/health.ts";
+import type { HealthCheck, Pin, PinInput } from "../model/health.ts";
 import { LIMITS } from "../model/limits.ts";
 import type { BackendId, PoolName } from "../model/names.ts";
 import { parse } from "../model/parse.ts";
@@ -9,7 +9,7 @@ import { invalid, type Refusal } from "../model/refusal.ts";
 import { ok, type Result, refuse } from "../model/result.ts";
 import { after, type EpochMs } from "../model/time.ts";
 import { diff } from "./diff.ts";
-import { stampServing } from "./health.ts";
+import { stampServing, unobserved } from "./health.ts";
 import { merge } from "./merge.ts";
 import { newTokens, nextTokens } from "./pool-tokens.ts";
 import { checkPrecondition } from "./precondition.ts";
@@ -114,7 +114,9 @@ function putPool(
   const circular = findOwnFallback(config, context.pool);
   if (circular !== null) return refuse(circular);
   const held = new Map(state.kind === "live" ? state.backends.map((backend) => [backend.id, backend]) : []);
-  const next = backends.map((backend) => hold(backend.id, backend, held.get(backend.id), context.nowMs));
+  const next = backends.map((backend) =>
+    hold(backend.id, backend, held.get(backend.id), { nowMs: context.nowMs, health: config.health }),
+  );
   if (state.kind === "live") {
     const concluded = conclude(state, { config, backends: next, isRotation: false }, context);
     if (!concluded.ok) return concluded;
@@ -166,7 +168,12 @@ function change(state: LiveRing, command: ChangeCommand, nowMs: EpochMs): Result
       return putBackend(state, command.id, command.backend, nowMs);
     case "patch-backend":
       return replaceBackend(state, command.id, (held) =>
-        ok(hold(command.id, { ...held, ...withoutUndefined(command.patch) }, held, nowMs)),
+        ok(
+          hold(command.id, { ...held, ...withoutUndefined(command.patch) }, held, {
+            nowMs,
+            health: state.config.health,
+          }),
+        ),
       );
     case "remove-backend":
       return replaceBackend(state, command.id, () => ok(null));
@@ -197,13 +204,18 @@ function patchPool(state: LiveRing, patch: PoolPatch): Result<Body> {
 
 function putBackend(state: LiveRing, id: BackendId, input: BackendInput, nowMs: EpochMs): Result<Body> {
   if (state.backends.some((backend) => backend.id === id)) {
-    return replaceBackend(state, id, (held) => ok(hold(id, input, held, nowMs)));
+    return replaceBackend(state, id, (held) =>
+      ok(hold(id, input, held, { nowMs, health: state.config.health })),
+    );
   }
   const count = state.backends.length + 1;
   if (count > LIMITS.backendsPerPool) {
     return refuse(invalid("backends", count, `must be a list of at most ${LIMITS.backendsPerPool}`));
   }
-  return ok({ config: state.config, backends: [...state.backends, hold(id, input, undefined, nowMs)] });
+  return ok({
+    config: state.config,
+    backends: [...state.backends, hold(id, input, undefined, { nowMs, health: state.config.health })],
+  });
 }
 
 function setAdmin(
@@ -215,7 +227,7 @@ function setAdmin(
 ): Result<Body> {
   return replaceBackend(state, id, (held) =>
     from.includes(held.admin.kind)
-      ? ok(hold(id, { ...held, admin }, held, nowMs))
+      ? ok(hold(id, { ...held, admin }, held, { nowMs, health: state.config.health }))
       : refuse({
           kind: "conflict",
           detail: `backend ${id} is ${held.admin.kind}; this needs it to be ${from.join(" or ")}`,
@@ -254,7 +266,7 @@ function hold(
   id: BackendId,
   input: Omit<Backend, "id" | "admin"> & { readonly admin?: AdminState | undefined },
   held: HeldBackend | undefined,
-  nowMs: EpochMs,
+  { nowMs, health }: { readonly nowMs: EpochMs; readonly health: HealthCheck },
 ): UnnamedBackend {
   const admin = input.admin ?? held?.admin ?? { kind: "active" };
   return {
@@ -267,6 +279,7 @@ function hold(
     addedMs: held?.addedMs ?? nowMs,
     servingSinceMs: held?.servingSinceMs ?? nowMs,
     pin: held?.pin ?? null,
+    observed: held?.observed ?? unobserved(health, nowMs),
     admin,
     serverId: held?.serverId ?? null,
     isDrained: admin.kind === "draining" && (admin.untilMs <= nowMs || isSameDrain(admin, held)),

@@ -1,5 +1,5 @@
 import type { Backend } from "../model/backend.ts";
-import type { Pin } from "../model/health.ts";
+import type { Observed, Pin } from "../model/health.ts";
 import type { PoolName } from "../model/names.ts";
 import type { PoolConfig, PoolDocument } from "../model/pool.ts";
 import type { EpochMs } from "../model/time.ts";
@@ -16,6 +16,7 @@ export interface HeldBackend extends Backend {
   /** Since when it takes new traffic, as `stampServing` keeps it. */
   readonly servingSinceMs: EpochMs;
   readonly pin: Pin | null;
+  readonly observed: Observed;
 }
 
 /** What the ring holds of a pool's tokens. */

@@ -1,6 +1,7 @@
 import { parse } from "../model/parse.ts";
 import { PoolConfigSchema } from "../model/pool.ts";
 import { diff } from "./diff.ts";
+import { unobserved } from "./health.ts";
 import { newTokens } from "./pool-tokens.ts";
 import type { AbsentRing, HeldBackend, HeldTokens, LiveRing, RingState } from "./ring-state.ts";
 import type { Moment } from "./token-configs.ts";
@@ -14,7 +15,7 @@ export type StoredRing =
     });
 
 /** Fields of a backend that were not stored from the beginning. */
-type Later = "serverId" | "addedMs" | "priority" | "servingSinceMs" | "pin";
+type Later = "serverId" | "addedMs" | "priority" | "servingSinceMs" | "pin" | "observed";
 
 /** A backend as any version of this code may have stored it. */
 export type StoredBackend = Omit<HeldBackend, Later> & Partial<Pick<HeldBackend, Later>>;
@@ -30,6 +31,8 @@ export function upgradeRing(
   moment: Pick<Moment, "keys" | "nowMs">,
 ): RingState {
   if (head.kind === "absent") return head;
+  const config = parse(PoolConfigSchema, head.config);
+  if (!config.ok) throw new Error(`pool ${head.pool} as stored: ${JSON.stringify(config.refusal)}`);
   const backends = rows.map((row, index): HeldBackend => {
     const addedMs = row.addedMs ?? moment.nowMs;
     return {
@@ -39,11 +42,10 @@ export function upgradeRing(
       priority: row.priority ?? 0,
       servingSinceMs: row.servingSinceMs ?? addedMs,
       pin: row.pin ?? null,
+      observed: row.observed ?? unobserved(config.value.health, moment.nowMs),
     };
   });
   const { tokens, ...rest } = head;
-  const config = parse(PoolConfigSchema, head.config);
-  if (!config.ok) throw new Error(`pool ${head.pool} as stored: ${JSON.stringify(config.refusal)}`);
   const isInShape =
     tokens !== undefined && diff(head.config, config.value).length === 0 && diff(rows, backends).length === 0;
   return {

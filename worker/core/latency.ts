@@ -50,16 +50,20 @@ export interface Wait {
 }
 
 /**
- * The latency that an attempt is news of; null: of none. A failure counts as no better than the time it could have taken and
- * twice what was known, however quick it was, or backends that fail would attract traffic. Of a client that left we know that
- * it waited so long in vain: news only of a backend that was thought to be quicker.
+ * The latency that an attempt is news of; null: of none. A failure counts as no better than twice what was known, however
+ * quick it was, or backends that fail would attract traffic; that of a connection or a gateway as no better than the time it
+ * could have taken. Of a client that left we know that it waited so long in vain: news only of a backend that was thought to
+ * be quicker.
  */
 export function latencyOf(outcome: Outcome, wait: Wait, known: Pick<LatencyEstimate, "read">): number | null {
   const { waitedMs, timeoutMs, nowMs } = wait;
   switch (outcome) {
     case "answered":
+    case "deliberate_error":
       return waitedMs;
     case "server_error":
+      return Math.max(waitedMs, 2 * (known.read(nowMs) ?? 0));
+    case "gateway_error":
     case "unreachable":
     case "timed_out":
       return Math.max(waitedMs, timeoutMs, 2 * (known.read(nowMs) ?? 0));

@@ -39,10 +39,21 @@ export class Tally {
     if (this.#sent !== null) return this.#sent;
     const backends = [...channels].flatMap((channel) => {
       const outcomes = channel.takeOutcomes();
-      return outcomes === null ? [] : [{ id: channel.id, outcomes }];
+      return outcomes === null
+        ? []
+        : [
+            {
+              id: channel.id,
+              outcomes,
+              latencyMs: { success: 0, failure: 0 },
+              gatewayRun: { length: 0, isWhole: true },
+              announced: null,
+            },
+          ];
     });
     this.#sent = {
       batch: this.#batch++,
+      ageMs: 0,
       backends,
       protocols: this.#protocols,
       incidents: this.#incidents,

@@ -11,6 +11,7 @@ import { DEFAULT_POOL_CONFIG, type PoolConfig } from "../../../durable/model/poo
 import { type Route, RouteSchema } from "../../../durable/model/route.ts";
 import type { Admits, Snapshot, SnapshotBackend, TokenConfig } from "../../../durable/model/snapshot.ts";
 import { type EpochMs, epochMs } from "../../../durable/model/time.ts";
+import { unobserved } from "../../../durable/state/health.ts";
 import type { HeldBackend, LiveRing } from "../../../durable/state/ring-state.ts";
 import type { HeldConfig, Moment } from "../../../durable/state/token-configs.ts";
 import type { Wait } from "../../../worker/core/latency.ts";
@@ -68,6 +69,7 @@ function heldBackend(id: string, told: Told, serverId: number): HeldBackend {
     priority: 0,
     servingSinceMs: epochMs(0),
     pin: null,
+    observed: unobserved(DEFAULT_POOL_CONFIG.health, epochMs(0)),
     admin: { kind: "active" },
     isDrained: false,
     addedMs: epochMs(0),
