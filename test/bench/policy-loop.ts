@@ -1,7 +1,8 @@
 import * as v from "valibot";
 import { type BackendId, BackendIdSchema } from "../../durable/model/names.ts";
-import { PolicySchema } from "../../durable/model/pool.ts";
+import { DEFAULT_POOL_CONFIG, PolicySchema } from "../../durable/model/pool.ts";
 import { epochMs } from "../../durable/model/time.ts";
+import { Availability } from "../../worker/core/availability.ts";
 import { createKeyedHash } from "../../worker/core/keyed-hash.ts";
 import { preparePicker } from "../../worker/core/policies/by-name.ts";
 import type { Candidate, PickContext } from "../../worker/core/policies/policy.ts";
@@ -102,10 +103,11 @@ function createChannel({ id, weight }: Candidate, index: number): SubChannel {
       addedMs: NOON,
       region: null,
     },
-    new Set(),
+    DEFAULT_POOL_CONFIG,
+    new Availability(),
   );
   channel.count("answered", { waitedMs: 5 + (index % 50), timeoutMs: 15_000, nowMs: epochMs(NOON - 1_000) });
-  for (let count = index % 5; count > 0; count--) channel.begin();
+  for (let count = index % 5; count > 0; count--) channel.begin(NOON);
   return channel;
 }
 

@@ -1,5 +1,8 @@
 import { expect, it } from "vitest";
+import { DEFAULT_POOL_CONFIG } from "../../durable/model/pool.ts";
 import { classifyStatus, isPlatformRefusal, mayBePlatformRefusal } from "../../worker/core/classify.ts";
+
+const BLAMED = new Set(DEFAULT_POOL_CONFIG.health.failureStatuses);
 
 it.each([
   [101, "answered"],
@@ -9,9 +12,10 @@ it.each([
   [429, "answered"],
   [499, "answered"],
   [500, "server_error"],
-  [502, "server_error"],
-  [503, "server_error"],
-  [504, "server_error"],
+  [501, "deliberate_error"],
+  [502, "gateway_error"],
+  [503, "gateway_error"],
+  [504, "gateway_error"],
   [520, "unreachable"],
   [521, "unreachable"],
   [522, "unreachable"],
@@ -20,11 +24,16 @@ it.each([
   [525, "unreachable"],
   [526, "unreachable"],
   [527, "unreachable"],
-  [528, "server_error"],
+  [528, "deliberate_error"],
   [530, "unreachable"],
-  [599, "server_error"],
+  [599, "deliberate_error"],
 ] as const)("takes a response of status %d for %s", (status, outcome) => {
-  expect(classifyStatus(status)).toBe(outcome);
+  expect(classifyStatus(status, BLAMED)).toBe(outcome);
+});
+
+it("leaves a pool the choice of what it holds against its backends, but for what the platform says", () => {
+  const outcomes = [500, 503, 520, 524].map((status) => classifyStatus(status, new Set()));
+  expect(outcomes).toEqual(["deliberate_error", "deliberate_error", "unreachable", "timed_out"]);
 });
 
 /** A response as the platform refuses an address, or nearly. */

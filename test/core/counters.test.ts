@@ -10,7 +10,16 @@ const A = backendId("a");
 function report(batch: number, answered: number, id = A): Report {
   return {
     batch,
-    backends: [{ id, outcomes: { ...zeros(OUTCOMES), answered } }],
+    ageMs: 0,
+    backends: [
+      {
+        id,
+        outcomes: { ...zeros(OUTCOMES), answered },
+        latencyMs: { success: 0, failure: 0 },
+        gatewayRun: { length: 0, isWhole: false },
+        announced: null,
+      },
+    ],
     protocols: { ...zeros(PROTOCOLS), "HTTP/3": answered },
     incidents: { ...zeros(INCIDENTS), degraded: 1 },
     sessions: { ...zeros(SESSION_FATES), kept: answered },

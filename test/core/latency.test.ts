@@ -173,7 +173,10 @@ describe("what an attempt says of its backend's latency", () => {
   it.each([
     ["answered", 40, null, 40],
     ["answered", 40, 900, 40],
-    ["server_error", 40, null, 15_000],
+    ["deliberate_error", 40, 900, 40],
+    ["server_error", 40, null, 40],
+    ["server_error", 40, 900, 1_800],
+    ["gateway_error", 40, null, 15_000],
     ["unreachable", 2, 900, 15_000],
     ["timed_out", 15_001, 900, 15_001],
     ["server_error", 40, 9_000, 18_000],

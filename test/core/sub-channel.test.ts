@@ -2,11 +2,11 @@ import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { OUTCOMES } from "../../durable/model/outcome.ts";
 import { after } from "../../durable/model/time.ts";
-import { SubChannel } from "../../worker/core/sub-channel.ts";
-import { NOON, snapshot } from "./support/build.ts";
+import type { SubChannel } from "../../worker/core/sub-channel.ts";
+import { NOON, snapshot, subChannel } from "./support/build.ts";
 
 function channel(): SubChannel {
-  const [created] = snapshot({ a: 1 }).backends.map((backend) => new SubChannel(backend, new Set()));
+  const [created] = snapshot({ a: 1 }).backends.map((backend) => subChannel(backend));
   if (created === undefined) throw new Error("there is no backend");
   return created;
 }
@@ -24,7 +24,7 @@ it("knows no latency before the first outcome, and takes the first as it is", ()
   expect(fresh.latencyMs(after(NOON, 10_000))).toBeCloseTo(40 / Math.E);
 });
 
-it.each(["server_error", "unreachable", "timed_out"] as const)(
+it.each(["gateway_error", "unreachable", "timed_out"] as const)(
   "is punished for %s, and for more of it up to 30 s",
   (outcome) => {
     const failing = channel();

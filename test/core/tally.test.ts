@@ -3,13 +3,13 @@ import { expect, it } from "vitest";
 import { INCIDENTS, OUTCOMES, type Outcome, SESSION_FATES, zeros } from "../../durable/model/outcome.ts";
 import type { Report } from "../../durable/model/sync.ts";
 import { Counters } from "../../durable/state/counters.ts";
-import { SubChannel } from "../../worker/core/sub-channel.ts";
+import type { SubChannel } from "../../worker/core/sub-channel.ts";
 import { Tally } from "../../worker/core/tally.ts";
-import { AT_ONCE, backendId, snapshot } from "./support/build.ts";
+import { AT_ONCE, backendId, NOON, snapshot, subChannel } from "./support/build.ts";
 
 function channels(...ids: readonly string[]): readonly SubChannel[] {
-  return snapshot(Object.fromEntries(ids.map((id) => [id, 1]))).backends.map(
-    (backend) => new SubChannel(backend, new Set()),
+  return snapshot(Object.fromEntries(ids.map((id) => [id, 1]))).backends.map((backend) =>
+    subChannel(backend),
   );
 }
 
@@ -22,9 +22,23 @@ it("folds what happened into one report", () => {
   for (const incident of ["migration", "migration", "session_refused"] as const)
     tally.countIncident(incident);
   for (const fate of ["kept", "kept", "drained", "unknown"] as const) tally.countSession(fate);
-  expect(tally.take([a, b].filter((channel) => channel !== undefined))).toEqual({
+  expect(
+    tally.take(
+      [a, b].filter((channel) => channel !== undefined),
+      NOON,
+    ),
+  ).toEqual({
     batch: 0,
-    backends: [{ id: "a", outcomes: { ...zeros(OUTCOMES), answered: 2, timed_out: 1 } }],
+    ageMs: 0,
+    backends: [
+      {
+        id: "a",
+        outcomes: { ...zeros(OUTCOMES), answered: 2, timed_out: 1 },
+        latencyMs: { success: 0, failure: 0 },
+        gatewayRun: { length: 1, isWhole: false },
+        announced: null,
+      },
+    ],
     protocols: { "HTTP/1.0": 0, "HTTP/1.1": 0, "HTTP/2": 0, "HTTP/3": 1, other: 0 },
     incidents: { ...zeros(INCIDENTS), no_backend: 1, session_refused: 1, migration: 2 },
     sessions: { ...zeros(SESSION_FATES), kept: 2, drained: 1, unknown: 1 },
@@ -37,7 +51,7 @@ it("counts every fate of a session, and every incident, under its own name", () 
     for (let count = 0; count <= index; count++) tally.countSession(fate);
   });
   for (const incident of INCIDENTS) tally.countIncident(incident);
-  const { sessions, incidents } = tally.take([]);
+  const { sessions, incidents } = tally.take([], NOON);
   expect(SESSION_FATES.map((fate) => sessions[fate])).toEqual(SESSION_FATES.map((_, index) => index + 1));
   expect(INCIDENTS.map((incident) => incidents[incident])).toEqual(INCIDENTS.map(() => 1));
 });
@@ -45,31 +59,31 @@ it("counts every fate of a session, and every incident, under its own name", () 
 it("begins to count sessions anew with every report, and counts what comes while one is out for the next", () => {
   const tally = new Tally();
   tally.countSession("kept");
-  const first = tally.take([]);
+  const first = tally.take([], NOON);
   tally.countSession("expired");
   tally.acknowledge(first.batch);
   expect(first.sessions).toEqual({ ...zeros(SESSION_FATES), kept: 1 });
-  expect(tally.take([]).sessions).toEqual({ ...zeros(SESSION_FATES), expired: 1 });
+  expect(tally.take([], NOON).sessions).toEqual({ ...zeros(SESSION_FATES), expired: 1 });
 });
 
 it("sends a report again, as it was, until it is acknowledged", () => {
   const tally = new Tally();
   tally.countProtocol("HTTP/2");
-  const first = tally.take([]);
+  const first = tally.take([], NOON);
   const copy = structuredClone(first);
   tally.countProtocol("HTTP/2");
-  expect(tally.take([])).toEqual(copy);
+  expect(tally.take([], NOON)).toEqual(copy);
   tally.acknowledge(first.batch);
-  expect(tally.take([])).toMatchObject({ batch: 1, protocols: { "HTTP/2": 1 } });
+  expect(tally.take([], NOON)).toMatchObject({ batch: 1, protocols: { "HTTP/2": 1 } });
 });
 
 it("takes an acknowledgement that comes late for no other report", () => {
   const tally = new Tally();
-  tally.take([]);
+  tally.take([], NOON);
   tally.acknowledge(0);
-  const second = tally.take([]);
+  const second = tally.take([], NOON);
   tally.acknowledge(0);
-  expect(tally.take([])).toBe(second);
+  expect(tally.take([], NOON)).toEqual(second);
 });
 
 it("adds up at the ring to what happened, though syncs are lost, sent again and overtaken", () => {
@@ -134,7 +148,7 @@ class ReportingWorld {
         return;
       }
       case "send":
-        this.#onTheWay = [...this.#onTheWay, structuredClone(this.#tally.take(this.#channels))];
+        this.#onTheWay = [...this.#onTheWay, structuredClone(this.#tally.take(this.#channels, NOON))];
         return;
       case "arrive": {
         const report = this.#onTheWay[step.which];

@@ -242,7 +242,7 @@ it("counts each outcome once, and has nothing in flight", async () => {
   await expect
     .poll(() => scene.backendStatus(), REPORTED)
     .toMatchObject({
-      outcomes: { server_error: 2, unreachable: 2, timed_out: 1, client_gone: 0 },
+      outcomes: { server_error: 1, gateway_error: 1, unreachable: 2, timed_out: 1, client_gone: 0 },
       inFlight: 0,
     });
 });

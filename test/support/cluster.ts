@@ -73,6 +73,17 @@ export class Cluster {
     return { id, url: backend.url, weight };
   }
 
+  /** A backend's process is gone: connections to it are refused. */
+  async stopBackend(id: string): Promise<void> {
+    await this.#backends.get(id)?.stop();
+  }
+
+  /** Puts a pool of these backends. */
+  async putPool(name: string, ids: readonly string[], config: object = {}): Promise<void> {
+    const backends = ids.map((id) => this.backend(id));
+    await this.admin.do("PUT", `/pools/${name}`, { ...config, backends });
+  }
+
   /** Sends one request. */
   ask({
     instance = 0,

@@ -1,8 +1,11 @@
 import { createExecutionContext } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
+import { DEFAULT_POOL } from "../../durable/model/names.ts";
 import { OUTCOMES, zeros } from "../../durable/model/outcome.ts";
+import { DEFAULT_POOL_CONFIG } from "../../durable/model/pool.ts";
 import { after, epochMs } from "../../durable/model/time.ts";
+import { Availability } from "../../worker/core/availability.ts";
 import { SubChannel } from "../../worker/core/sub-channel.ts";
 import { parseTarget } from "../../worker/core/target.ts";
 import { forward } from "../../worker/edge/forward.ts";
@@ -48,7 +51,8 @@ class Trial {
       serverId: 0,
       region: null,
     },
-    new Set(),
+    DEFAULT_POOL_CONFIG,
+    new Availability(),
   );
   readonly client = new AbortController();
   readonly backend = Promise.withResolvers<Response>();
@@ -63,9 +67,11 @@ class Trial {
       signal: this.client.signal,
     });
     const bindings = { ...env, BACKEND: { fetch: () => this.backend.promise } };
-    const passage = new Passage(request, target, bindings, createExecutionContext(), new Isolate(bindings));
-    this.channel.begin();
+    const isolate = new Isolate(bindings);
+    const passage = new Passage(request, target, bindings, createExecutionContext(), isolate);
+    this.channel.begin(clock());
     this.response = forward(passage, {
+      pool: isolate.pool(DEFAULT_POOL),
       channel: this.channel,
       path: "/",
       headers: new Headers(),
@@ -78,7 +84,7 @@ class Trial {
   /** What the sub-channel was told, and what it has made of it. */
   told() {
     return {
-      outcomes: this.channel.takeOutcomes(),
+      outcomes: this.channel.takeReport()?.report.outcomes ?? null,
       inFlight: this.channel.inFlight,
       latencyMs: this.channel.latencyMs(clock()),
     };
@@ -108,7 +114,7 @@ describe("an attempt tells its sub-channel once, and ends once", () => {
     ["an answer without a body", () => new Response(null, { status: 304 }), "answered", WAITED_MS],
     ["a client's fault", () => new Response("no", { status: 404 }), "answered", WAITED_MS],
     ["a refusal of its own", () => fromPlatform("you may not come"), "answered", WAITED_MS],
-    ["a failure of its own", () => new Response("oh", { status: 500 }), "server_error", TIMEOUT_MS],
+    ["a failure of its own", () => new Response("oh", { status: 500 }), "server_error", WAITED_MS],
     ["that nobody is there", () => new Response("dns", { status: 530 }), "unreachable", TIMEOUT_MS],
     ["that the platform gave up", () => new Response("late", { status: 524 }), "timed_out", TIMEOUT_MS],
     ["the platform's refusal", () => fromPlatform("error code: 1003"), "unreachable", TIMEOUT_MS],

@@ -46,6 +46,8 @@ export interface Chosen {
   readonly inheritance: Inheritance | null;
   /** The connection came from elsewhere before. */
   readonly hasMigrated: boolean;
+  /** It failed lately, and only for want of a better one it was not skipped. */
+  readonly isDesperate: boolean;
 }
 
 /**

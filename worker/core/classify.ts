@@ -9,11 +9,16 @@ const HIGHEST_STATUS = 599;
 /** The platform waited for a backend in vain. */
 const PLATFORM_TIMEOUT = 524;
 
-/** What became of an attempt that brought a response with this status. */
-export function classifyStatus(status: number): Outcome {
+/** Statuses by which a gateway says that there is nobody behind it. */
+const GATEWAY = new Set([502, 503, 504]);
+
+/** What became of an attempt that brought a response with this status. `blamed`: those that the pool holds against backends. */
+export function classifyStatus(status: number, blamed: ReadonlySet<number>): Outcome {
   if (status < 500) return "answered";
   if (UNREACHABLE.has(status) || status > HIGHEST_STATUS) return "unreachable";
-  return status === PLATFORM_TIMEOUT ? "timed_out" : "server_error";
+  if (status === PLATFORM_TIMEOUT) return "timed_out";
+  if (!blamed.has(status)) return "deliberate_error";
+  return GATEWAY.has(status) ? "gateway_error" : "server_error";
 }
 
 const LONGEST_REFUSAL_BYTES = "error code: 1003\r\n".length;

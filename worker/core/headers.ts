@@ -1,3 +1,4 @@
+import { ANNOUNCEMENTS, type Announcement } from "../../durable/model/health.ts";
 import type { Protocol } from "../../durable/model/outcome.ts";
 import type { Inheritance } from "./choice.ts";
 import type { Target } from "./target.ts";
@@ -107,13 +108,22 @@ function appendToClaims(headers: Headers, facts: ForwardedFacts): void {
 }
 
 /**
- * Response headers the client must not get: `Alt-Svc` would advertise the backend's own HTTP/3 under our name; the rest is
- * for one hop. Null when there is nothing to drop, which is nearly always, so the response can pass untouched.
+ * Response headers the client must not get: `Alt-Svc` would advertise the backend's own HTTP/3 under our name, `Ring-Health`
+ * is for us; the rest is for one hop. Null when there is nothing to drop, which is nearly always, so the response can pass
+ * untouched.
  */
 export function responseHeadersToDrop(received: Headers): readonly string[] | null {
   const nominated = nominatedBy(received.get("connection"));
-  if (nominated.size === 0 && !received.has("alt-svc")) return null;
-  return ["alt-svc", ...nominated].filter((name) => received.has(name));
+  if (nominated.size === 0 && !received.has("alt-svc") && !received.has(HEALTH_HEADER)) return null;
+  return ["alt-svc", HEALTH_HEADER, ...nominated].filter((name) => received.has(name));
+}
+
+const HEALTH_HEADER = "ring-health";
+
+/** What a backend says of itself with its response; null when it says nothing, or nothing that makes sense. */
+export function announcementIn(received: Headers): Announcement | null {
+  const said = received.get(HEALTH_HEADER)?.trim().toLowerCase();
+  return ANNOUNCEMENTS.find((word) => word === said) ?? null;
 }
 
 const NONE: ReadonlySet<string> = new Set();

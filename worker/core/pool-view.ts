@@ -8,9 +8,9 @@ import { hashedText, usesTokens } from "./affinity.ts";
 import type { Choice, Choosing, Chosen } from "./choice.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import type { Connection } from "./identify.ts";
-import { createKeyedHash, type KeyedHash, toHex } from "./keyed-hash.ts";
+import { createKeyedHash, type Hash64, type KeyedHash, toHex } from "./keyed-hash.ts";
 import { isHashing } from "./policies/by-name.ts";
-import type { GaugeOf } from "./policies/policy.ts";
+import type { GaugeOf, Picker } from "./policies/policy.ts";
 import { type Material, Selection } from "./selection.ts";
 import { type LossCause, Sessions } from "./sessions.ts";
 import type { SubChannel } from "./sub-channel.ts";
@@ -34,6 +34,7 @@ const NOTHING_NEW = {
   grant: null,
   inheritance: null,
   hasMigrated: false,
+  isDesperate: false,
 } as const;
 
 /** A request that came to the chain's token step without a token that can be read. */
@@ -112,7 +113,7 @@ export class PoolView {
     this.#snapshot = snapshot;
     this.#sessions = new Sessions(snapshot, this.#sessions);
     this.#hasTokens = usesTokens(snapshot.config.affinity);
-    this.#channels.adopt(snapshot.backends, snapshot.config.maxInFlight);
+    this.#channels.adopt(snapshot);
     this.#elsewhere = new Map();
     this.#connections.resize(snapshot.config.connections);
     this.#material = { snapshot, hash: this.#hash, gauge: this.#gauge, nowMs, chance };
@@ -128,7 +129,7 @@ export class PoolView {
     const among = this.#select(choosing.subset);
     const choice =
       choosing.affinity.length === 0 ? this.#free(choosing, among, null) : this.#walk(choosing, among);
-    if (choice.kind === "backend") choice.channel.begin();
+    if (choice.kind === "backend") choice.channel.begin(choosing.nowMs);
     return choice;
   }
 
@@ -211,6 +212,8 @@ export class PoolView {
     token.requests++;
     const home = this.#channels.byServerId(token.serverId);
     if (home === null || home.backend.admits === "none") return this.#rescue(token, home, choosing, among);
+    if (home.isSkipped(nowMs) && this.#placeSession(token, choosing, among)?.isSkipped(nowMs) === false)
+      return this.#rescue(token, home, choosing, among);
     const hasMigrated = hasMoved(token, choosing);
     const kept = { ...NOTHING_NEW, channel: home, fate: "kept", hasMigrated } as const;
     if (!this.#sessions.isPlacedAnew(token, nowMs)) {
@@ -230,16 +233,16 @@ export class PoolView {
   /** Places a session whose backend is lost as the pool says. Requests with the same lost token land together. */
   #rescue(token: OpenedToken, home: SubChannel | null, choosing: Choosing, among: Selection | null): Choice {
     const { sessionId } = token;
+    const { nowMs } = choosing;
     const previous = home?.id ?? this.#sessions.removedBackend(token.serverId);
     const channel = this.#placeSession(token, choosing, among);
     // Not lost, but newer than this snapshot: whoever has a newer one can lead it there.
     if (previous === null)
       return channel === null ? NO_BACKEND : { ...NOTHING_NEW, channel, fate: "unknown" };
-    const cause = lossCause(home);
+    const cause = lossCause(home, nowMs);
     const rule = this.#sessions.ruleFor(cause);
     if (rule === "refuse") return SESSION_REFUSED;
     if (channel === null) return NO_BACKEND;
-    const { nowMs } = choosing;
     const grant =
       rule === "sticky"
         ? { backend: channel.backend, sessionId, startedMs: nowMs }
@@ -258,11 +261,11 @@ export class PoolView {
     if (among === null) return null;
     const key = this.#hash(`session ${sessionId}`);
     const placer = among.placer(policy);
-    const near =
-      region === 0
-        ? null
-        : placer.pick({ exclude: this.#outside(region), isRetry: false, key, chance, nowMs });
-    return this.#find(near ?? placer.pick({ exclude: NOBODY, isRetry: false, key, chance, nowMs }));
+    const skipped = this.#channels.availability.skipped(nowMs);
+    const near = region === 0 ? NOBODY : this.#outside(region);
+    const pick = (exclude: ReadonlySet<BackendId>) =>
+      placer.pick({ exclude, isRetry: false, key, chance, nowMs });
+    return this.#find(pick(new Set([...near, ...skipped])) ?? pick(skipped) ?? pick(NOBODY));
   }
 
   #outside(region: number): ReadonlySet<BackendId> {
@@ -284,11 +287,11 @@ export class PoolView {
     const { connection } = credentials;
     if (connection === null) return null;
     const named = subset === null ? null : inSubset(connection, subset);
-    const known = named === null ? null : this.#remembered(named, nowMs);
+    const known = named === null ? null : this.#remembered(named, choosing, among);
     if (known !== null || among === null) return known;
     // One that asks for nobody in particular, or for what nobody has, is one more connection of the pool.
     const own = among === this.#everyone ? connection : (named ?? connection);
-    const held = own === named ? null : this.#remembered(own, nowMs);
+    const held = own === named ? null : this.#remembered(own, choosing, among);
     if (held !== null) return held;
     const placed = this.#place(`connection ${own.identity}`, choosing, among);
     if (placed === null) return null;
@@ -296,22 +299,27 @@ export class PoolView {
     return { channel: placed, hasMigrated: false, by: own };
   }
 
-  /** Where a connection was led before, if it can stay there. */
-  #remembered(connection: Connection, nowMs: EpochMs): Bound | null {
+  /** Where a connection was led before, if it can stay there; elsewhere for as long as this isolate skips that backend. */
+  #remembered(connection: Connection, choosing: Choosing, among: Selection | null): Bound | null {
+    const { nowMs } = choosing;
     const held = this.#connections.find(connection.identity, nowMs);
     const channel = held === null ? null : this.#channels.find(held.backend);
     if (held === null || channel === null || channel.backend.admits === "none") return null;
     const hasMigrated = connection.isExact && held.from !== connection.from;
     if (hasMigrated) held.from = connection.from;
-    return { channel, hasMigrated, by: connection };
+    const other = channel.isSkipped(nowMs)
+      ? this.#place(`connection ${connection.identity}`, choosing, among)
+      : null;
+    const isBetter = other?.isSkipped(nowMs) === false;
+    return { channel: isBetter ? other : channel, hasMigrated, by: connection };
   }
 
   /** A value is led by the pool's hashing policy, its bound on load included; by the usual one if the pool has another. */
-  #byValue(text: string, { policy, nowMs, chance }: Choosing, among: Selection | null): Bound | null {
+  #byValue(text: string, choosing: Choosing, among: Selection | null): Bound | null {
     if (among === null) return null;
+    const { policy, nowMs } = choosing;
     const picker = isHashing(policy) ? among.picker(policy, nowMs) : among.placer(policy);
-    const key = this.#hash(text);
-    const placed = this.#find(picker.pick({ exclude: NOBODY, isRetry: false, key, chance, nowMs }));
+    const placed = this.#lead(picker, this.#hash(text), choosing);
     return placed === null ? null : { channel: placed, hasMigrated: false, by: null };
   }
 
@@ -337,20 +345,23 @@ export class PoolView {
     const isKeyless = connection === null && isHashing(choosing.policy);
     const picker = among.picker(isKeyless ? keylessPolicy : choosing.policy, nowMs);
     const key = connection === null ? null : this.#hash(`connection ${connection.identity}`);
-    const channel = this.#find(
-      picker.pick({ exclude: this.#channels.full, isRetry: false, key, chance, nowMs }),
-    );
+    const { availability } = this.#channels;
+    const pick = (exclude: ReadonlySet<BackendId>) =>
+      this.#find(picker.pick({ exclude, isRetry: false, key, chance, nowMs }));
+    const best = pick(availability.missing(nowMs));
+    const channel = best ?? pick(availability.full);
     if (channel === null) return FULL;
     // With a bound on load, one connection may be led to several backends.
     const by = hashBalanceFactor === null && maxInFlight === null ? connection : null;
-    return this.#settle({ channel, hasMigrated: false, by }, arrival, choosing);
+    const chosen = this.#settle({ channel, hasMigrated: false, by }, arrival, choosing);
+    return best === null ? { ...chosen, isDesperate: true } : chosen;
   }
 
   /** The choice of a backend for a request without a readable token, which gets one if the chain asked for it. */
   #settle({ channel, hasMigrated, by }: Bound, arrival: Arrival | null, { nowMs }: Choosing): Chosen {
     const { backend } = channel;
     const grant = arrival === null ? null : { backend, sessionId: this.#sessionIdOf(by), startedMs: nowMs };
-    return { kind: "backend", channel, fate: arrival?.fate ?? null, grant, inheritance: null, hasMigrated };
+    return { ...NOTHING_NEW, channel, fate: arrival?.fate ?? null, grant, hasMigrated };
   }
 
   /**
@@ -362,11 +373,19 @@ export class PoolView {
     return toHex(this.#hash(`session of ${connection.identity} from ${connection.from}`));
   }
 
-  #place(text: string, { policy, nowMs, chance }: Choosing, among: Selection | null): SubChannel | null {
-    if (among === null) return null;
-    return this.#find(
-      among.placer(policy).pick({ exclude: NOBODY, isRetry: false, key: this.#hash(text), chance, nowMs }),
-    );
+  #place(text: string, choosing: Choosing, among: Selection | null): SubChannel | null {
+    return among === null ? null : this.#lead(among.placer(choosing.policy), this.#hash(text), choosing);
+  }
+
+  /** Where a key leads: past what this isolate skips, unless it skips everybody. */
+  #lead(
+    picker: Picker,
+    key: Hash64,
+    { nowMs, chance }: Pick<Choosing, "nowMs" | "chance">,
+  ): SubChannel | null {
+    const pick = (exclude: ReadonlySet<BackendId>) =>
+      picker.pick({ exclude, isRetry: false, key, chance, nowMs });
+    return this.#find(pick(this.#channels.availability.skipped(nowMs)) ?? pick(NOBODY));
   }
 
   #find(picked: BackendId | null): SubChannel | null {
@@ -384,9 +403,11 @@ function connectionName({ credentials: { connection } }: Choosing): string | nul
 }
 
 /** Why a session's backend takes it no more. */
-function lossCause(home: SubChannel | null): LossCause {
+function lossCause(home: SubChannel | null, nowMs: EpochMs): LossCause {
   if (home === null) return "removed";
-  return home.backend.isEjected ? "ejected" : "drained";
+  return home.backend.isEjected || (home.backend.admits !== "none" && home.isSkipped(nowMs))
+    ? "ejected"
+    : "drained";
 }
 
 /** Whether the connection that a token came by before has come from elsewhere now. Told once per change. */

@@ -1,9 +1,34 @@
+import type { Announcement } from "../../durable/model/health.ts";
 import type { BackendId } from "../../durable/model/names.ts";
-import { type Counts, OUTCOMES, type Outcome, zeros } from "../../durable/model/outcome.ts";
+import {
+  blameOf,
+  type Counts,
+  isGatewayFailure,
+  OUTCOMES,
+  type Outcome,
+  zeros,
+} from "../../durable/model/outcome.ts";
+import type { PoolConfig } from "../../durable/model/pool.ts";
 import type { SnapshotBackend } from "../../durable/model/snapshot.ts";
-import type { EpochMs } from "../../durable/model/time.ts";
+import type { BackendReport } from "../../durable/model/sync.ts";
+import { after, type EpochMs } from "../../durable/model/time.ts";
+import type { Availability } from "./availability.ts";
 import { LatencyEstimate, latencyOf, type Wait } from "./latency.ts";
 import type { Gauge } from "./policies/policy.ts";
+import { ShortCircuit } from "./short-circuit.ts";
+
+/** Attempts in flight at most, and failures borne, as a pool has it. */
+type ChannelRules = Pick<PoolConfig, "maxInFlight" | "health">;
+
+/** What happened since the last report. */
+interface Ledger {
+  readonly outcomes: Counts<Outcome>;
+  readonly latencyMs: { success: number; failure: number };
+  readonly gatewayRun: { length: number; isWhole: boolean };
+  announced: Announcement | null;
+  /** When the first of it happened; null: nothing did. */
+  sinceMs: EpochMs | null;
+}
 
 /**
  * An isolate's record of one backend. It is kept by the backend's id while snapshots come and go, so what is in flight,
@@ -14,15 +39,21 @@ export class SubChannel implements Gauge {
   backend: SnapshotBackend;
   #inFlight = 0;
   #maxInFlight = Number.POSITIVE_INFINITY;
-  readonly #full: Set<BackendId>;
-  #outcomes: Counts<Outcome> = zeros(OUTCOMES);
-  #isCounted = false;
+  readonly #availability: Availability;
+  readonly #circuit: ShortCircuit;
   readonly #latency = new LatencyEstimate();
+  #ledger: Ledger = blank();
+  #announced: Announcement = "healthy";
 
-  /** While the channel is full, its backend's id is in `full`. */
-  constructor(backend: SnapshotBackend, full: Set<BackendId>) {
+  constructor(backend: SnapshotBackend, rules: ChannelRules, availability: Availability) {
     this.backend = backend;
-    this.#full = full;
+    this.#availability = availability;
+    this.#circuit = new ShortCircuit(rules.health.local);
+    this.configure(rules);
+  }
+
+  get id(): BackendId {
+    return this.backend.id;
   }
 
   /** Attempts begun and not ended: until the response headers, or to the end for what is followed. */
@@ -35,20 +66,29 @@ export class SubChannel implements Gauge {
     return this.#inFlight >= this.#maxInFlight;
   }
 
-  /** From now on so many attempts may be in flight, `limited`; null: any number, `shared`. What is open already goes on. */
-  limit(maxInFlight: number | null): void {
-    this.#maxInFlight = maxInFlight ?? Number.POSITIVE_INFINITY;
-    if (this.isFull) this.#full.add(this.id);
-    else this.#full.delete(this.id);
-  }
-
-  get id(): BackendId {
-    return this.backend.id;
+  /** Whether it failed so often lately that this isolate skips it, or tries it with one request at a time. */
+  get isFailing(): boolean {
+    return this.#circuit.isOpen;
   }
 
   /** Nothing is open, and everything counted was taken. */
   get isIdle(): boolean {
-    return this.#inFlight === 0 && !this.#isCounted;
+    return this.#inFlight === 0 && this.#ledger.sinceMs === null;
+  }
+
+  /** Whether a request has to go elsewhere because of failures. */
+  isSkipped(nowMs: EpochMs): boolean {
+    return this.#circuit.isSkipping(nowMs);
+  }
+
+  /**
+   * From now on so many attempts may be in flight, `limited`, or any number, `shared`: what is open already goes on. And so
+   * many failures are borne.
+   */
+  configure({ maxInFlight, health }: ChannelRules): void {
+    this.#maxInFlight = maxInFlight ?? Number.POSITIVE_INFINITY;
+    this.#circuit.configure(health.local);
+    this.#availability.note(this);
   }
 
   /** From sending a request to its response headers, as estimated; null while there is nothing to estimate from. */
@@ -57,31 +97,75 @@ export class SubChannel implements Gauge {
   }
 
   /** An attempt begins. */
-  begin(): void {
+  begin(nowMs: EpochMs): void {
     this.#inFlight++;
-    if (this.isFull) this.#full.add(this.id);
+    if (this.isFailing) this.#circuit.begin(nowMs);
+    if (this.isFull) this.#availability.note(this);
   }
 
-  /** Counts what became of an attempt, and learns from it how long the backend takes. Once per attempt. */
-  count(outcome: Outcome, wait: Wait): void {
-    this.#outcomes[outcome]++;
-    this.#isCounted = true;
+  /**
+   * Counts what became of an attempt, and learns from it how the backend is and how long it takes. Once per attempt.
+   *
+   * @returns true when the ring should hear of it at once: the backend is skipped from now on.
+   */
+  count(outcome: Outcome, wait: Wait): boolean {
+    const { waitedMs, nowMs } = wait;
+    const ledger = this.#ledger;
+    const blame = blameOf(outcome);
+    ledger.outcomes[outcome]++;
+    ledger.sinceMs ??= after(nowMs, -waitedMs);
+    if (blame !== "none") ledger.latencyMs[blame] += Math.max(0, waitedMs);
+    if (isGatewayFailure(outcome)) ledger.gatewayRun.length++;
+    else if (blame !== "none") {
+      ledger.gatewayRun.length = 0;
+      ledger.gatewayRun.isWhole = false;
+    }
     const latencyMs = latencyOf(outcome, wait, this.#latency);
-    if (latencyMs !== null) this.#latency.observe(latencyMs, wait.nowMs);
+    if (latencyMs !== null) this.#latency.observe(latencyMs, nowMs);
+    const wasFailing = this.isFailing;
+    const isTripped = this.#circuit.observe(outcome, nowMs);
+    if (wasFailing || isTripped) this.#availability.note(this);
+    return isTripped;
+  }
+
+  /**
+   * Takes note of what the backend says of itself; null: nothing, which is `healthy`.
+   *
+   * @returns true when it is news.
+   */
+  hear(said: Announcement | null, nowMs: EpochMs): boolean {
+    const announced = said ?? "healthy";
+    const isNews = announced !== this.#announced;
+    if (isNews || announced !== "healthy") {
+      this.#ledger.announced = announced;
+      this.#ledger.sinceMs ??= nowMs;
+    }
+    this.#announced = announced;
+    return isNews;
   }
 
   /** An attempt is over; nothing of it is open any more. */
   end(): void {
+    const wasFull = this.isFull;
     this.#inFlight--;
-    if (!this.isFull) this.#full.delete(this.id);
+    if (wasFull) this.#availability.note(this);
   }
 
-  /** What was counted since the last call; null when nothing was. */
-  takeOutcomes(): Counts<Outcome> | null {
-    if (!this.#isCounted) return null;
-    const taken = this.#outcomes;
-    this.#outcomes = zeros(OUTCOMES);
-    this.#isCounted = false;
-    return taken;
+  /** What happened since the last call, and when the first of it did; null when nothing did. */
+  takeReport(): { readonly report: BackendReport; readonly sinceMs: EpochMs } | null {
+    const { sinceMs, ...happened } = this.#ledger;
+    if (sinceMs === null) return null;
+    this.#ledger = blank();
+    return { report: { id: this.id, ...happened }, sinceMs };
   }
+}
+
+function blank(): Ledger {
+  return {
+    outcomes: zeros(OUTCOMES),
+    latencyMs: { success: 0, failure: 0 },
+    gatewayRun: { length: 0, isWhole: true },
+    announced: null,
+    sinceMs: null,
+  };
 }

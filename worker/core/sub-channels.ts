@@ -1,5 +1,6 @@
 import type { BackendId } from "../../durable/model/names.ts";
-import type { SnapshotBackend } from "../../durable/model/snapshot.ts";
+import type { Snapshot } from "../../durable/model/snapshot.ts";
+import { Availability } from "./availability.ts";
 import { SubChannel } from "./sub-channel.ts";
 
 /** The sub-channels of one pool: each is kept, by its backend's id, while snapshots come and go. */
@@ -8,25 +9,21 @@ export class SubChannels {
   #byServerId: ReadonlyMap<number, SubChannel> = new Map();
   /** Of removed backends that still have something in flight or to report. */
   #leaving: readonly SubChannel[] = [];
-  readonly #full = new Set<BackendId>();
+  readonly availability = new Availability();
 
-  /** Backends that have as much in flight as they may. */
-  get full(): ReadonlySet<BackendId> {
-    return this.#full;
-  }
-
-  /** The backends of the newest snapshot, and how many requests may be in flight at each; null: any number. */
-  adopt(backends: readonly SnapshotBackend[], maxInFlight: number | null): void {
+  /** The backends of the newest snapshot. */
+  adopt({ backends, config }: Pick<Snapshot, "backends" | "config">): void {
     const held = new Map([...this.#leaving, ...this.#byId.values()].map((channel) => [channel.id, channel]));
     const next = backends.map((backend) => {
-      const channel = held.get(backend.id) ?? new SubChannel(backend, this.#full);
+      const channel = held.get(backend.id) ?? new SubChannel(backend, config, this.availability);
       channel.backend = backend;
-      channel.limit(maxInFlight);
+      channel.configure(config);
       return channel;
     });
     this.#byId = new Map(next.map((channel) => [channel.id, channel]));
     this.#byServerId = new Map(next.map((channel) => [channel.backend.serverId, channel]));
     this.#leaving = [...held.values()].filter((channel) => !this.#byId.has(channel.id));
+    for (const channel of this.#leaving) this.availability.forget(channel);
   }
 
   /** That of a backend in the newest snapshot; null for any other. */

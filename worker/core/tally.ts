@@ -9,7 +9,14 @@ import {
   zeros,
 } from "../../durable/model/outcome.ts";
 import type { Report } from "../../durable/model/sync.ts";
+import { type EpochMs, earliest } from "../../durable/model/time.ts";
 import type { SubChannel } from "./sub-channel.ts";
+
+/** A report that is on its way, and when the first of it happened. */
+interface Sent {
+  readonly report: Omit<Report, "ageMs">;
+  readonly sinceMs: EpochMs;
+}
 
 /**
  * Folds what happened in a pool into reports. A report is resent, unchanged and under its number, until the ring has
@@ -19,7 +26,7 @@ export class Tally {
   #protocols: Counts<Protocol> = zeros(PROTOCOLS);
   #incidents: Counts<Incident> = zeros(INCIDENTS);
   #sessions: Counts<SessionFate> = zeros(SESSION_FATES);
-  #sent: Report | null = null;
+  #sent: Sent | null = null;
   #batch = 0;
 
   countProtocol(protocol: Protocol): void {
@@ -35,26 +42,16 @@ export class Tally {
   }
 
   /** The report to send now: the one not yet acknowledged, else what was counted since. */
-  take(channels: Iterable<SubChannel>): Report {
-    if (this.#sent !== null) return this.#sent;
-    const backends = [...channels].flatMap((channel) => {
-      const outcomes = channel.takeOutcomes();
-      return outcomes === null
-        ? []
-        : [
-            {
-              id: channel.id,
-              outcomes,
-              latencyMs: { success: 0, failure: 0 },
-              gatewayRun: { length: 0, isWhole: true },
-              announced: null,
-            },
-          ];
-    });
-    this.#sent = {
+  take(channels: Iterable<SubChannel>, nowMs: EpochMs): Report {
+    this.#sent ??= this.#fold(channels, nowMs);
+    return { ...this.#sent.report, ageMs: Math.max(0, nowMs - this.#sent.sinceMs) };
+  }
+
+  #fold(channels: Iterable<SubChannel>, nowMs: EpochMs): Sent {
+    const taken = [...channels].flatMap((channel) => channel.takeReport() ?? []);
+    const report = {
       batch: this.#batch++,
-      ageMs: 0,
-      backends,
+      backends: taken.map((each) => each.report),
       protocols: this.#protocols,
       incidents: this.#incidents,
       sessions: this.#sessions,
@@ -62,11 +59,11 @@ export class Tally {
     this.#protocols = zeros(PROTOCOLS);
     this.#incidents = zeros(INCIDENTS);
     this.#sessions = zeros(SESSION_FATES);
-    return this.#sent;
+    return { report, sinceMs: earliest(taken.map(({ sinceMs }) => sinceMs)) ?? nowMs };
   }
 
   /** The ring has the report of this number. */
   acknowledge(batch: number): void {
-    if (this.#sent?.batch === batch) this.#sent = null;
+    if (this.#sent?.report.batch === batch) this.#sent = null;
   }
 }

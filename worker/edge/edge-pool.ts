@@ -1,4 +1,5 @@
 import type { PoolName } from "../../durable/model/names.ts";
+import { DEFAULT_POOL_CONFIG } from "../../durable/model/pool.ts";
 import type { Snapshot } from "../../durable/model/snapshot.ts";
 import type { SyncReply } from "../../durable/model/sync.ts";
 import { PoolView } from "../core/pool-view.ts";
@@ -15,6 +16,7 @@ export class EdgePool implements Source<Snapshot, Env> {
   readonly #isolate: string;
   readonly #onSnapshot: () => void;
   #view: PoolView | null = null;
+  #blamed: ReadonlySet<number> = new Set(DEFAULT_POOL_CONFIG.health.failureStatuses);
 
   /** `onSnapshot` is called after every new one. */
   constructor(name: PoolName, isolate: string, onSnapshot: () => void) {
@@ -33,6 +35,16 @@ export class EdgePool implements Source<Snapshot, Env> {
     return this.#view?.snapshot.config.tiers.fallbackPool ?? null;
   }
 
+  /** Statuses that count against its backends. */
+  get blamed(): ReadonlySet<number> {
+    return this.#blamed;
+  }
+
+  /** Whether its backends are believed when they speak of their health. */
+  get isTrusting(): boolean {
+    return this.#view?.snapshot.config.health.trustAnnouncements ?? false;
+  }
+
   get isIdle(): boolean {
     return this.#view?.channels().every((channel) => channel.isIdle) ?? true;
   }
@@ -40,7 +52,7 @@ export class EdgePool implements Source<Snapshot, Env> {
   /** One call does both: report what happened, ask what changed. */
   async send(env: Env, acknowledgement: Acknowledgement): Promise<SyncReply<Snapshot>> {
     const channels = this.#view?.channels() ?? [];
-    const report = this.tally.take(channels);
+    const report = this.tally.take(channels, clock());
     const inFlight = channels
       .filter((channel) => channel.inFlight > 0)
       .map((channel) => ({ id: channel.id, count: channel.inFlight }));
@@ -55,6 +67,7 @@ export class EdgePool implements Source<Snapshot, Env> {
     if (snapshot === null) this.#view = null;
     else if (this.#view === null) this.#view = new PoolView(snapshot, clock(), Math.random());
     else this.#view.adopt(snapshot, clock(), Math.random());
+    if (snapshot !== null) this.#blamed = new Set(snapshot.config.health.failureStatuses);
     this.#onSnapshot();
   }
 

@@ -1,12 +1,14 @@
+import type { Announcement } from "../../durable/model/health.ts";
 import type { Outcome } from "../../durable/model/outcome.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
 import { classifyStatus, isPlatformRefusal, mayBePlatformRefusal } from "../core/classify.ts";
 import { mustFollow } from "../core/follow.ts";
-import { responseHeadersToDrop } from "../core/headers.ts";
+import { announcementIn, responseHeadersToDrop } from "../core/headers.ts";
 import { TIMED_OUT, UNREACHABLE } from "../core/problem.ts";
 import type { SubChannel } from "../core/sub-channel.ts";
 import { isFetcher } from "../env.ts";
 import { answerProblem } from "./answer-problem.ts";
+import type { EdgePool } from "./edge-pool.ts";
 import type { Guarded } from "./header-watch.ts";
 import { clock } from "./leased.ts";
 import type { Passage } from "./passage.ts";
@@ -14,6 +16,7 @@ import { pumpWebSocket } from "./upgrade.ts";
 
 /** One attempt at one backend. The sub-channel has counted it as in flight already. */
 export interface Attempt {
+  readonly pool: EdgePool;
   readonly channel: SubChannel;
   /** With query, beginning with `/`. */
   readonly path: string;
@@ -69,6 +72,7 @@ function send({ channel, path, headers }: Attempt, passage: Passage): Promise<Re
 /** One attempt after it was sent: counts what becomes of it once, and ends it once. */
 class Exchange implements Guarded {
   readonly passage: Passage;
+  readonly #pool: EdgePool;
   readonly #channel: SubChannel;
   readonly #headerTimeoutMs: number;
   readonly #sinceMs: EpochMs;
@@ -76,8 +80,9 @@ class Exchange implements Guarded {
   #isCounted = false;
   #isOver = false;
 
-  constructor(passage: Passage, { channel, headerTimeoutMs, nowMs, addedHeaders }: Attempt) {
+  constructor(passage: Passage, { pool, channel, headerTimeoutMs, nowMs, addedHeaders }: Attempt) {
     this.passage = passage;
+    this.#pool = pool;
     this.#channel = channel;
     this.#headerTimeoutMs = headerTimeoutMs;
     this.#sinceMs = nowMs;
@@ -86,7 +91,7 @@ class Exchange implements Guarded {
 
   receive(response: Response): Response | Promise<Response> {
     const { status, headers } = response;
-    const outcome = classifyStatus(status);
+    const outcome = classifyStatus(status, this.#pool.blamed);
     if (outcome === "unreachable" || outcome === "timed_out") {
       // Its body is the platform's error page, which speaks of the backend's host.
       this.passage.waitUntil(response.body?.cancel() ?? Promise.resolve());
@@ -98,6 +103,7 @@ class Exchange implements Guarded {
       return answer;
     }
     this.#count(outcome);
+    if (this.#pool.isTrusting) this.#hear(announcementIn(headers));
     if (status === SWITCHING_PROTOCOLS && response.webSocket !== null) {
       const socket = pumpWebSocket(response, response.webSocket, () => this.#end());
       return this.#withOwnHeaders(socket);
@@ -182,7 +188,17 @@ class Exchange implements Guarded {
     this.#isCounted = true;
     const nowMs = clock();
     const waitedMs = (untilMs ?? nowMs) - this.#sinceMs;
-    this.#channel.count(outcome, { waitedMs, timeoutMs: this.#headerTimeoutMs, nowMs });
+    const isUrgent = this.#channel.count(outcome, { waitedMs, timeoutMs: this.#headerTimeoutMs, nowMs });
+    if (isUrgent) this.#report(nowMs);
+  }
+
+  #hear(said: Announcement | null): void {
+    const nowMs = clock();
+    if (this.#channel.hear(said, nowMs)) this.#report(nowMs);
+  }
+
+  #report(nowMs: EpochMs): void {
+    this.#pool.leased.hurry(this.passage.env, this.passage, nowMs);
   }
 
   #end(): void {

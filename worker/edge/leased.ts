@@ -11,6 +11,9 @@ const MAX_FLIGHT_MS = 5_000;
 const MIN_QUIET_MS = 500;
 const MAX_QUIET_MS = 8_000;
 
+/** News are sent at most this often, milliseconds. */
+const MIN_HURRY_MS = 500;
+
 /** A document, and whether it is past its lease because its object could not be reached. */
 export interface Obtained<Document> {
   readonly document: Document;
@@ -55,6 +58,7 @@ export class Leased<Document extends Versioned, Bindings> {
   #absentSeq = 0;
   #failures = 0;
   #quietUntilMs: EpochMs = epochMs(0);
+  #hurriedMs: EpochMs = epochMs(0);
 
   constructor(source: Source<Document, Bindings>) {
     this.#source = source;
@@ -75,6 +79,16 @@ export class Leased<Document extends Versioned, Bindings> {
     if (use === "due" && nowMs >= this.#quietUntilMs) this.#takeOff(env, context, nowMs);
     if (use === "expired" || use === "missing") await this.#ask(env, context, nowMs);
     return this.#best(clock());
+  }
+
+  /** Asks its object soon, not waiting for the next refresh, because there is something that it should hear of. */
+  hurry(env: Bindings, context: Context, nowMs: EpochMs): void {
+    if (nowMs - this.#hurriedMs < MIN_HURRY_MS || nowMs < this.#quietUntilMs) return;
+    this.#hurriedMs = nowMs;
+    const flight = this.#flight;
+    // What is on its way has left without the news.
+    if (flight === null) this.#takeOff(env, context, nowMs);
+    else context.waitUntil(flight.done.then(() => this.#takeOff(env, context, clock()).done));
   }
 
   #best(nowMs: EpochMs): Obtained<Document> | null {

@@ -116,8 +116,9 @@ function attempt(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs): An
   const { channel, fate, grant } = choice;
   if (fate !== null) tally.countSession(fate);
   if (choice.hasMigrated) tally.countIncident("migration");
-  if (view.isPanicking(channel.backend)) tally.countIncident("panic");
+  if (choice.isDesperate || view.isPanicking(channel.backend)) tally.countIncident("panic");
   return forward(passage, {
+    pool,
     channel,
     path: rewritePath(destination, passage.target.path) + passage.target.query,
     headers: backendHeaders(passage, way, choice),

@@ -14,8 +14,10 @@ import { type EpochMs, epochMs } from "../../../durable/model/time.ts";
 import { unobserved } from "../../../durable/state/health.ts";
 import type { HeldBackend, LiveRing } from "../../../durable/state/ring-state.ts";
 import type { HeldConfig, Moment } from "../../../durable/state/token-configs.ts";
+import { Availability } from "../../../worker/core/availability.ts";
 import type { Wait } from "../../../worker/core/latency.ts";
 import type { Candidate } from "../../../worker/core/policies/policy.ts";
+import { SubChannel } from "../../../worker/core/sub-channel.ts";
 
 /** A point in time to count from. */
 export const NOON: EpochMs = epochMs(1_800_000_000_000);
@@ -139,6 +141,11 @@ function snapshotBackend(id: string, told: ToldSnapshot, serverId: number): Snap
     region: null,
     ...(typeof told === "number" ? { weight: told } : typeof told === "string" ? { admits: told } : told),
   };
+}
+
+/** A sub-channel of a pool whose configuration differs so from the defaults. */
+export function subChannel(backend: SnapshotBackend, config: Partial<PoolConfig> = {}): SubChannel {
+  return new SubChannel(backend, { ...DEFAULT_POOL_CONFIG, ...config }, new Availability());
 }
 
 /** A complete route; what is left out is at its default. */

@@ -1,0 +1,120 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { OUTCOMES, type Outcome } from "../../durable/model/outcome.ts";
+import { after } from "../../durable/model/time.ts";
+import { ShortCircuit } from "../../worker/core/short-circuit.ts";
+import { NOON } from "./support/build.ts";
+
+const RULES = { connectFailures: 3, gatewayErrors: 5, minSkipMs: 1_000, maxSkipMs: 4_000 };
+
+function circuit(...outcomes: readonly Outcome[]): ShortCircuit {
+  const made = new ShortCircuit(RULES);
+  for (const outcome of outcomes) made.observe(outcome, NOON);
+  return made;
+}
+
+/** One attempt from beginning to end, so many milliseconds after noon. */
+function attempt(tried: ShortCircuit, laterMs: number, outcome: Outcome): boolean {
+  const nowMs = after(NOON, laterMs);
+  tried.begin(nowMs);
+  return tried.observe(outcome, nowMs);
+}
+
+function skips(tried: ShortCircuit, laterMs: number): boolean {
+  return tried.isSkipping(after(NOON, laterMs));
+}
+
+describe("a backend is skipped", () => {
+  it.each<[string, readonly Outcome[]]>([
+    ["three connections in a row fail", ["unreachable", "unreachable", "unreachable"]],
+    [
+      "five gateway errors or timeouts come in a row",
+      ["gateway_error", "timed_out", "gateway_error", "unreachable", "timed_out"],
+    ],
+    ["a client leaves in between", ["unreachable", "client_gone", "unreachable", "unreachable"]],
+  ])("when %s", (_, outcomes) => {
+    expect(circuit(...outcomes).isSkipping(NOON)).toBe(true);
+    expect(circuit(...outcomes.slice(0, -1)).isSkipping(NOON)).toBe(false);
+  });
+
+  it.each<[string, readonly Outcome[]]>([
+    ["an answer comes in between", ["unreachable", "unreachable", "answered", "unreachable", "unreachable"]],
+    [
+      "the application fails",
+      ["server_error", "server_error", "server_error", "server_error", "server_error"],
+    ],
+    [
+      "an error is meant",
+      ["deliberate_error", "deliberate_error", "deliberate_error", "deliberate_error", "deliberate_error"],
+    ],
+    ["clients leave", ["client_gone", "client_gone", "client_gone", "client_gone", "client_gone"]],
+  ])("but not when %s", (_, outcomes) => {
+    expect(circuit(...outcomes).isSkipping(NOON)).toBe(false);
+  });
+
+  it("but not where that is switched off", () => {
+    const off = new ShortCircuit({ ...RULES, connectFailures: 0, gatewayErrors: 0 });
+    for (let failure = 0; failure < 100; failure++) off.observe("unreachable", NOON);
+    expect(off.isOpen).toBe(false);
+  });
+});
+
+const TRIPPED = ["unreachable", "unreachable", "unreachable"] as const;
+
+// ms       0            1000        3000              7000
+// skipped  |------------|try fails--|----try fails----|---- …, 4000 at most
+it("is skipped for twice as long each time that the one request which tries it fails", () => {
+  const tried = circuit(...TRIPPED);
+  expect([999, 1_000].map((laterMs) => skips(tried, laterMs))).toEqual([true, false]);
+  expect(attempt(tried, 1_000, "timed_out")).toBe(true);
+  expect([2_999, 3_000].map((laterMs) => skips(tried, laterMs))).toEqual([true, false]);
+  attempt(tried, 3_000, "unreachable");
+  expect([6_999, 7_000].map((laterMs) => skips(tried, laterMs))).toEqual([true, false]);
+  attempt(tried, 7_000, "unreachable");
+  expect([10_999, 11_000].map((laterMs) => skips(tried, laterMs))).toEqual([true, false]);
+});
+
+it("lets one request try, and skips for all others meanwhile", () => {
+  const tried = circuit(...TRIPPED);
+  tried.begin(after(NOON, 1_000));
+  expect(skips(tried, 1_001)).toBe(true);
+  tried.observe("answered", after(NOON, 1_002));
+  expect(skips(tried, 1_002)).toBe(false);
+  expect(tried.isOpen).toBe(false);
+});
+
+it("lets another try when the client of the one that tried has left", () => {
+  const tried = circuit(...TRIPPED);
+  attempt(tried, 1_000, "client_gone");
+  expect(skips(tried, 1_000)).toBe(false);
+});
+
+it("takes what began before it was skipped for no news", () => {
+  const tried = circuit(...TRIPPED);
+  for (let failure = 0; failure < 10; failure++) tried.observe("unreachable", after(NOON, 500));
+  expect(skips(tried, 1_000)).toBe(false);
+});
+
+it("begins with the short time again once it was well", () => {
+  const tried = circuit(...TRIPPED);
+  attempt(tried, 1_000, "unreachable");
+  attempt(tried, 3_000, "answered");
+  for (const outcome of TRIPPED) tried.observe(outcome, after(NOON, 4_000));
+  expect([4_999, 5_000].map((laterMs) => skips(tried, laterMs))).toEqual([true, false]);
+});
+
+it("never skips for longer than it may without letting anybody try", () => {
+  const step = fc.record({ afterMs: fc.nat({ max: 3_000 }), outcome: fc.constantFrom(...OUTCOMES) });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const tried = new ShortCircuit(RULES);
+      let nowMs = NOON;
+      for (const { afterMs, outcome } of steps) {
+        nowMs = after(nowMs, afterMs);
+        if (!tried.isSkipping(nowMs)) tried.begin(nowMs);
+        tried.observe(outcome, nowMs);
+        expect(tried.isSkipping(after(nowMs, RULES.maxSkipMs))).toBe(false);
+      }
+    }),
+  );
+});
