@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
+import { isPlatformRefusal, mayBePlatformRefusal } from "../../durable/model/platform.ts";
 import { DEFAULT_POOL_CONFIG } from "../../durable/model/pool.ts";
-import { classifyStatus, isPlatformRefusal, mayBePlatformRefusal } from "../../worker/core/classify.ts";
+import { classifyStatus } from "../../worker/core/classify.ts";
 
 const BLAMED = new Set(DEFAULT_POOL_CONFIG.health.failureStatuses);
 

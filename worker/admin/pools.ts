@@ -2,6 +2,7 @@ import { type Context, Hono } from "hono";
 import * as v from "valibot";
 import { BackendInputSchema, BackendPatchSchema } from "../../durable/model/backend.ts";
 import type { Applied, DirectoryChange, PoolChange, PoolCommand } from "../../durable/model/command.ts";
+import { isFetcher } from "../../durable/model/fetcher.ts";
 import { integer, record } from "../../durable/model/fields.ts";
 import { PinInputSchema } from "../../durable/model/health.ts";
 import { LIMITS } from "../../durable/model/limits.ts";
@@ -14,7 +15,7 @@ import { type Result, refuse } from "../../durable/model/result.ts";
 import type { DirectoryView, PoolStatus, PoolView } from "../../durable/model/view.ts";
 import { whyUnfetchable } from "../core/address.ts";
 import { callObject, DIRECTORY_NAME, readObject } from "../edge/ring-client.ts";
-import { isFetcher } from "../env.ts";
+
 import { refused, versioned } from "./answer.ts";
 import { type AdminContext, readBody, readPrecondition } from "./context.ts";
 

@@ -1,12 +1,13 @@
+import { isFetcher } from "../../durable/model/fetcher.ts";
 import type { Announcement } from "../../durable/model/health.ts";
 import type { Outcome } from "../../durable/model/outcome.ts";
+import { isPlatformRefusal, mayBePlatformRefusal } from "../../durable/model/platform.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
-import { classifyStatus, isPlatformRefusal, mayBePlatformRefusal } from "../core/classify.ts";
+import { classifyStatus } from "../core/classify.ts";
 import { mustFollow } from "../core/follow.ts";
 import { announcementIn, responseHeadersToDrop } from "../core/headers.ts";
 import { TIMED_OUT, UNREACHABLE } from "../core/problem.ts";
 import type { SubChannel } from "../core/sub-channel.ts";
-import { isFetcher } from "../env.ts";
 import { answerProblem } from "./answer-problem.ts";
 import type { EdgePool } from "./edge-pool.ts";
 import type { Guarded } from "./header-watch.ts";
