@@ -1,14 +1,18 @@
 import { now, randomHex } from "./io/clock.ts";
 import { type Callable, DurableBase } from "./io/durable-base.ts";
+import { makeProbe } from "./io/probe.ts";
+import { Prober } from "./io/prober.ts";
 import { Store } from "./io/store.ts";
 import type { Applied, PoolChange } from "./model/command.ts";
+import type { Occurrence } from "./model/event.ts";
+import type { ProbeResult, ProbeTask } from "./model/health.ts";
 import { parse } from "./model/parse.ts";
 import type { QuicLbExport } from "./model/quic-lb-export.ts";
 import type { Refusal } from "./model/refusal.ts";
 import { ok, type Result, refuse } from "./model/result.ts";
 import type { Snapshot } from "./model/snapshot.ts";
 import { type SyncReply, SyncRequestSchema } from "./model/sync.ts";
-import { type EpochMs, epochMs } from "./model/time.ts";
+import { type EpochMs, earliest, epochMs } from "./model/time.ts";
 import type { PoolStatus, PoolView } from "./model/view.ts";
 import { isHurried, nextDeadlineMs, openDrainUntilMs, passDeadlines } from "./state/agenda.ts";
 import { answerSync, projectConvergence } from "./state/answer-sync.ts";
@@ -16,12 +20,17 @@ import { Counters } from "./state/counters.ts";
 import { healthOf } from "./state/health.ts";
 import { LeaseLedger } from "./state/lease-ledger.ts";
 import { pace } from "./state/pacing.ts";
+import { ProbeSchedule } from "./state/probe-schedule.ts";
+import { applyProbe } from "./state/probing.ts";
 import { projectSnapshot } from "./state/project.ts";
 import { projectQuicLbExport, projectTokensView } from "./state/project-tokens.ts";
 import { applyPoolCommand } from "./state/ring-command.ts";
 import { NO_RING, type RingState, toDocument } from "./state/ring-state.ts";
 import type { Moment, TokenKeys } from "./state/token-configs.ts";
 import { type StoredBackend, type StoredRing, upgradeRing } from "./state/upgrade.ts";
+
+/** An alarm so late is not coming: it was not set, or given up after it had failed some times. */
+const OVERDUE_MS = 5_000;
 
 /** Holds the truth of one pool: load, pure function, save, reply. */
 export class Ring extends DurableBase {
@@ -36,11 +45,20 @@ export class Ring extends DurableBase {
   #ledger!: LeaseLedger;
   #counters = new Counters();
   #sinceMs: EpochMs = epochMs(0);
+  #schedule!: ProbeSchedule;
+  readonly #prober = new Prober({
+    begin: () => this.#beginProbe(),
+    make: (task) => makeProbe(task, (name) => this.binding(name)),
+    finish: (task, result) => this.#finishProbe(task, result),
+    nextMs: () => earliest([this.#agendaMs(now()), this.#schedule.nextBeginMs()]),
+  });
 
   protected override async load(storage: DurableObjectStorage): Promise<void> {
     this.#store = new Store(storage);
     this.#sinceMs = now();
     this.#ledger = new LeaseLedger(this.#store.readLongestLeaseMs(), this.#sinceMs);
+    const alarmMs = await storage.getAlarm();
+    this.#schedule = new ProbeSchedule(alarmMs === null ? now() : epochMs(alarmMs));
     this.#load(this.#store.read());
     try {
       await this.#setAlarm();
@@ -70,7 +88,7 @@ export class Ring extends DurableBase {
     const request = parse(SyncRequestSchema, untrusted);
     if (!request.ok) return request;
     const nowMs = now();
-    if (this.#passDeadlines(nowMs)) await this.#setAlarm();
+    if (this.#passDeadlines(nowMs) || this.#isOverdue(nowMs)) await this.#setAlarm();
     if (this.#ring.kind === "absent" || this.#snapshot === null) return ok({ kind: "absent" });
     if (request.value.report !== null) this.#counters.add(request.value.isolate, request.value.report);
     const isolates = this.#ledger.size;
@@ -110,6 +128,7 @@ export class Ring extends DurableBase {
         outcomes: this.#counters.outcomes(backend.id),
       })),
       tiers: this.#snapshot?.tiers ?? [],
+      probes: this.#schedule.view(),
       protocols: this.#counters.protocols,
       incidents: this.#counters.incidents,
       sessions: this.#counters.sessions,
@@ -124,16 +143,35 @@ export class Ring extends DurableBase {
     return this.#ring.kind === "absent" ? refuse(NO_POOL) : ok(projectQuicLbExport(this.#ring));
   }
 
-  /** Wakes at the next deadline. Coming early, late or twice does no harm. */
-  async alarm(): Promise<void> {
+  /**
+   * Wakes at the next deadline, or when a probe is due. Coming early, late or twice does no harm. What `info` says is new
+   * to an object that was evicted: until when the alarm before has done its work.
+   */
+  async alarm(info?: AlarmInvocationInfo): Promise<void> {
+    if (info !== undefined) this.#schedule.catchUp(epochMs(info.scheduledTime), now());
     this.#passDeadlines(now());
+    await this.#prober.run();
     await this.#setAlarm();
     await this.#store.settled();
   }
 
+  /** The next probe. Deadlines come first, or a drain would wait until all probes are over. */
+  #beginProbe(): ProbeTask | null {
+    this.#passDeadlines(now());
+    return this.#schedule.begin(now());
+  }
+
+  #finishProbe(task: ProbeTask, result: ProbeResult): void {
+    const nowMs = now();
+    this.#schedule.end(task, result.tookMs, nowMs);
+    if (this.#ring.kind === "absent") return;
+    const { state, occurrences } = applyProbe(this.#ring, task, result, nowMs);
+    if (state !== this.#ring) this.#save(state, occurrences);
+  }
+
   /** True when a deadline had passed and a new version says so. */
   #passDeadlines(nowMs: EpochMs): boolean {
-    const dueMs = this.#nextDeadlineMs(nowMs);
+    const dueMs = this.#agendaMs(nowMs);
     if (dueMs === null || dueMs > nowMs) return false;
     const next = passDeadlines(this.#ring, this.#moment(nowMs));
     if (next === this.#ring) return false;
@@ -141,8 +179,18 @@ export class Ring extends DurableBase {
     return true;
   }
 
-  #nextDeadlineMs(nowMs: EpochMs): EpochMs | null {
+  #agendaMs(nowMs: EpochMs): EpochMs | null {
     return nextDeadlineMs(this.#ring, this.#governsAtMs(nowMs));
+  }
+
+  /** When there is something to do next, probes included; null: never. */
+  #nextDeadlineMs(nowMs: EpochMs): EpochMs | null {
+    return earliest([this.#agendaMs(nowMs), this.#schedule.nextDueMs()]);
+  }
+
+  #isOverdue(nowMs: EpochMs): boolean {
+    const dueMs = this.#nextDeadlineMs(nowMs);
+    return !this.#prober.isRunning && dueMs !== null && nowMs - dueMs > OVERDUE_MS;
   }
 
   #governsAtMs(nowMs: EpochMs): Moment["governsAtMs"] {
@@ -164,7 +212,8 @@ export class Ring extends DurableBase {
   }
 
   /** Writes first; memory follows only when that succeeded. */
-  #save(next: RingState): void {
+  #save(next: RingState, occurrences: readonly Occurrence[] = []): void {
+    void occurrences;
     const { head, rows } = toStore(next);
     this.#store.write(head, rows);
     this.#adopt(next);
@@ -175,6 +224,8 @@ export class Ring extends DurableBase {
     this.#snapshot = ring.kind === "live" ? projectSnapshot(ring) : null;
     if (ring.kind === "absent") this.#beginCounting();
     this.#counters.keepBackends(ring.kind === "live" ? ring.backends.map((backend) => backend.id) : []);
+    this.#schedule.follow(ring, now());
+    this.#prober.wake();
   }
 
   /** What was counted for a pool that is gone says nothing about one of the same name. */

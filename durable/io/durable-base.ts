@@ -48,9 +48,13 @@ export interface Callable {
 export abstract class DurableBase extends Itty {
   protected abstract readonly callable: Callable;
 
-  constructor(state: DurableObjectState) {
+  /** Private, so that itty-durable neither copies it, nor shows it, nor takes it for state to keep. */
+  readonly #env: object;
+
+  constructor(state: DurableObjectState, env: object) {
     // Without the environment: itty-durable copies each binding onto its state, and one named `storage` would break it.
     super(state, {});
+    this.#env = env;
     void this.state.blockConcurrencyWhile(async () => {
       this.state.defaultState = JSON.stringify(this.getPersistable());
       await this.loadFromStorage();
@@ -59,6 +63,11 @@ export abstract class DurableBase extends Itty {
 
   /** Reads the truth from storage into memory. Runs once, and nothing else runs meanwhile. */
   protected abstract load(storage: DurableObjectStorage): Promise<void>;
+
+  /** What the worker's environment binds to a name: a secret, or something to fetch through; undefined: nothing. */
+  protected binding(name: string): unknown {
+    return new Map<string, unknown>(Object.entries(this.#env)).get(name);
+  }
 
   /** Called by itty-durable when it loads, which the constructor sees to. */
   override async onLoad(): Promise<void> {

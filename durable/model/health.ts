@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { integer, list, oneOf, record } from "./fields.ts";
+import type { BackendId } from "./names.ts";
 import type { EpochMs } from "./time.ts";
 import { HeaderNameSchema } from "./token.ts";
 
@@ -37,9 +38,12 @@ export interface Pin {
 
 const PERCENT_RANGE = integer(0, 100);
 const SECRET_RANGE = "must be the name of a secret: 1…64 characters of A-Z, a-z, 0-9 and '_'";
+/** What only Ringmaster itself may read: whoever may configure a pool must not have them sent to a server of theirs. */
+const OWN_SECRETS = ["OPERATOR_TOKENS", "VIEWER_TOKENS", "CONNECTION_HEADER_SECRET"];
 const SecretNameSchema = v.pipe(
   v.string(SECRET_RANGE),
   v.regex(/^[A-Za-z_][A-Za-z0-9_]{0,63}$/, SECRET_RANGE),
+  v.check((name) => !OWN_SECRETS.includes(name), `must not be one of ${OWN_SECRETS.join(", ")}`),
 );
 const TARGET_RANGE = "must begin with '/', hold no white space, '#' or '\\', and be at most 1024 characters";
 const VALUE_RANGE = "must be a string of at most 1024 visible characters and spaces";
@@ -251,8 +255,11 @@ export type EjectionCause = (typeof EJECTION_CAUSES)[number];
 
 /** What its probes say of a backend. */
 export interface ProbeState {
-  /** Null: no probe has decided yet. */
-  readonly verdict: Health | null;
+  /**
+   * `waiting`: unhealthy until its first probe, which then decides at once. Null: no probe has decided, and until one does
+   * it counts as healthy.
+   */
+  readonly verdict: Health | "waiting" | null;
   /** It takes no new sessions, by a 404. */
   readonly isStopping: boolean;
   /** Results in a row that speak against the verdict; it changes when they are `rise` or `fall`. */
@@ -298,12 +305,20 @@ export interface Observed {
   readonly announced: Announced | null;
 }
 
-/** What became of one probe. `evidence`: what was seen, for people: status, time, error. */
-export type ProbeResult = {
-  readonly evidence: string;
-  readonly tookMs: number;
-} & (
+/** A probe to be made of a backend. */
+export interface ProbeTask {
+  readonly id: BackendId;
+  readonly url: string;
+  readonly via: string | null;
+  readonly probe: Probe;
+}
+
+/** What a probe says. `evidence`: what was seen, for people: status or error, and nothing a secret may be in. */
+export type ProbeVerdict = { readonly evidence: string } & (
   | { readonly kind: "passed"; readonly health: "healthy" | "degraded"; readonly isStopping: boolean }
   /** `isImmediate`: no second failure is waited for. */
   | { readonly kind: "failed"; readonly isImmediate: boolean }
 );
+
+/** What became of one probe. */
+export type ProbeResult = ProbeVerdict & { readonly tookMs: number };

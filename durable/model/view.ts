@@ -62,6 +62,14 @@ export interface TokensView {
   readonly serverIds: { readonly used: number; readonly reserved: number; readonly free: number };
 }
 
+/** How active health checks keep up. */
+export interface ProbesView {
+  /** As configured. */
+  readonly intervalMs: number;
+  /** How often every backend can be probed, by how long probes last took, five at a time; never less than `intervalMs`. */
+  readonly heldIntervalMs: number;
+}
+
 /** What is going on in a pool. Counters begin anew when the object is restarted; `sinceMs` says when that was. */
 export interface PoolStatus {
   readonly pool: PoolName;
@@ -70,6 +78,8 @@ export interface PoolStatus {
   readonly backends: readonly BackendStatus[];
   /** How new traffic is shared out between tiers. */
   readonly tiers: readonly Tier[];
+  /** Null: the pool has no active health check. */
+  readonly probes: ProbesView | null;
   /** Requests by client protocol; one that goes on to a fallback pool counts in both. */
   readonly protocols: Readonly<Record<Protocol, number>>;
   readonly incidents: Readonly<Record<Incident, number>>;

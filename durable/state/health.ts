@@ -6,7 +6,8 @@ import type { HeldBackend, LiveRing } from "./ring-state.ts";
 export function healthOf({ pin, observed }: HeldBackend): Health {
   if (pin !== null) return pin.health;
   const { probe, passive, announced } = observed;
-  if (probe.verdict === "unhealthy" || passive.kind === "ejected") return "unhealthy";
+  if (probe.verdict === "unhealthy" || probe.verdict === "waiting" || passive.kind === "ejected")
+    return "unhealthy";
   return probe.verdict === "degraded" || announced?.word === "degraded" ? "degraded" : "healthy";
 }
 
@@ -17,7 +18,7 @@ export function isStopping({ pin, observed }: HeldBackend): boolean {
 
 /** What is known of a backend of which nothing has been seen. */
 export function unobserved({ probe, startsAs }: HealthCheck, nowMs: EpochMs): Observed {
-  const verdict = probe !== null && startsAs === "unhealthy" ? "unhealthy" : null;
+  const verdict = probe !== null && startsAs === "unhealthy" ? "waiting" : null;
   return {
     probe: { verdict, isStopping: false, streak: 0, sinceMs: nowMs },
     passive: { kind: "in", times: 0, sinceMs: nowMs },

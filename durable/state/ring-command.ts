@@ -13,6 +13,7 @@ import { stampServing, unobserved } from "./health.ts";
 import { merge } from "./merge.ts";
 import { newTokens, nextTokens } from "./pool-tokens.ts";
 import { checkPrecondition } from "./precondition.ts";
+import { forgetProbes } from "./probing.ts";
 import { type HeldBackend, type LiveRing, type RingState, toDocument } from "./ring-state.ts";
 import { giveServerIds, type TakenServerIds } from "./server-ids.ts";
 import { type Moment, smallestSpace, spreadingConfig } from "./token-configs.ts";
@@ -114,16 +115,17 @@ function putPool(
   const circular = findOwnFallback(config, context.pool);
   if (circular !== null) return refuse(circular);
   const held = new Map(state.kind === "live" ? state.backends.map((backend) => [backend.id, backend]) : []);
-  const next = backends.map((backend) =>
+  const listed = backends.map((backend) =>
     hold(backend.id, backend, held.get(backend.id), { nowMs: context.nowMs, health: config.health }),
   );
   if (state.kind === "live") {
-    const concluded = conclude(state, { config, backends: next, isRotation: false }, context);
+    const concluded = conclude(state, { config, backends: listed, isRotation: false }, context);
     if (!concluded.ok) return concluded;
     const { state: replaced, applied } = concluded.value;
     return ok({ state: replaced, applied: { ...applied, created: false } });
   }
   const tokens = newTokens(config, context);
+  const next = forgetProbes(listed, config.health.probe, context.nowMs);
   const named = giveServerIds(next, NONE_TAKEN, smallestSpace(tokens.configs), context.nowMs);
   if (!named.ok) return named;
   const born: LiveRing = {
@@ -307,7 +309,8 @@ function conclude(
   if (!tokens.ok) return tokens;
   const { configs, reserved, resting } = tokens.value;
   const taken = { reserved, resting: resting.serverIds };
-  const backends = giveServerIds(body.backends, taken, smallestSpace(configs), moment.nowMs);
+  const probed = forgetProbes(body.backends, config.health.probe, moment.nowMs);
+  const backends = giveServerIds(probed, taken, smallestSpace(configs), moment.nowMs);
   if (!backends.ok) return backends;
   const version = state.version + 1;
   const next: LiveRing = {

@@ -261,7 +261,7 @@ function startProbe(name: string): { call(method: string, init?: RequestInit): P
   const stub = env.RING.getByName(name);
   let probe: Probe | null = null;
   const started = runInDurableObject(stub, (_: DurableObject, state) => {
-    probe = new Probe(state);
+    probe = new Probe(state, {});
   });
   return {
     async call(method, init) {
