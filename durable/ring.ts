@@ -123,6 +123,7 @@ export class Ring extends DurableBase {
         health: healthOf(backend),
         pin: backend.pin,
         observed: backend.observed,
+        servingSinceMs: backend.servingSinceMs,
         drainsUntilMs: openDrainUntilMs(backend),
         inFlight: this.#ledger.inFlight(backend.id, nowMs),
         outcomes: this.#counters.outcomes(backend.id),

@@ -152,6 +152,7 @@ async function readStart({ body }: Response, maxBytes: number, wanted: string | 
     // Only the end is new: a body that drips byte by byte would otherwise be searched as often.
     if (wanted !== null && holds(text.slice(-more.length - wanted.length), wanted)) break;
   }
+  reader.cancel().catch(ignore);
   return text;
 }
 
@@ -165,5 +166,5 @@ async function askTcp({ url }: ProbeTask, signal: AbortSignal): Promise<ProbeVer
   return passed("connected");
 }
 
-/** A connection that fails is told by `opened`, and by closing it no more is learnt. */
+/** The verdict is there already, and by how something ends after it no more is learnt. */
 function ignore(): void {}

@@ -34,6 +34,8 @@ export interface BackendStatus {
   /** What an operator says of its health; null: it is as observed. */
   readonly pin: Pin | null;
   readonly observed: Observed;
+  /** Since when it takes new traffic, which slow start counts from. */
+  readonly servingSinceMs: EpochMs;
   /** Drain deadline; null when none runs or it has passed. */
   readonly drainsUntilMs: EpochMs | null;
   /** Requests in flight, as last told by isolates that hold a lease. */

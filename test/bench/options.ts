@@ -11,6 +11,9 @@ const TOKENS = "tokens";
 /** Of the policies alone, likewise. */
 const POLICIES = "policies";
 
+/** Of active health checks, likewise. */
+const PROBES = "probes";
+
 /** How much is measured, and of what. */
 export interface Options {
   /** Pairs of runs, floor and variant, per size and variant. Default 15: fewer tell two equal workers apart by chance. */
@@ -27,6 +30,8 @@ export interface Options {
   readonly tokens: boolean;
   /** Whether picking and preparing by every policy is timed. Default false. */
   readonly policies: boolean;
+  /** Whether it is measured how often a large pool is probed. Default false. */
+  readonly probes: boolean;
 }
 
 /** How to call the benchmark. */
@@ -35,7 +40,7 @@ export const USAGE = `usage: npm run bench -- [options]
   --seconds S     length of one run in whole seconds, 1…60 (default 2)
   --sizes A,B     response bodies in bytes, each 1…16777216 (default 512,65536)
   --rate R        requests per second of the latency runs, 10…2000 (default 400)
-  --only A,B      variants out of ${VARIANTS.join(", ")}, ${TOKENS} and ${POLICIES} (default round-robin,sticky,${TOKENS})
+  --only A,B      variants out of ${VARIANTS.join(", ")}, ${TOKENS}, ${POLICIES} and ${PROBES} (default round-robin,sticky,${TOKENS})
   --help          this text`;
 
 /**
@@ -54,9 +59,10 @@ export function parseOptions(args: readonly string[]): Options | null {
       parseInteger("sizes", size, 1, 16_777_216),
     ),
     rate: parseInteger("rate", given.rate ?? "400", 10, 2_000),
-    only: only.filter((name) => name !== TOKENS && name !== POLICIES).map(parseVariant),
+    only: only.filter((name) => ![TOKENS, POLICIES, PROBES].includes(name)).map(parseVariant),
     tokens: only.includes(TOKENS),
     policies: only.includes(POLICIES),
+    probes: only.includes(PROBES),
   };
 }
 
@@ -96,7 +102,7 @@ function parseVariant(text: string): VariantName {
   const variant = VARIANTS.find((name) => name === text);
   if (variant === undefined)
     throw new Complaint(
-      `--only ${JSON.stringify(text)} must be one of ${VARIANTS.join(", ")}, ${TOKENS}, ${POLICIES}\n${USAGE}`,
+      `--only ${JSON.stringify(text)} must be one of ${VARIANTS.join(", ")}, ${TOKENS}, ${POLICIES}, ${PROBES}\n${USAGE}`,
     );
   return variant;
 }

@@ -2,6 +2,7 @@ import { constants } from "node:os";
 import { Complaint } from "./complaint.ts";
 import { parseOptions, USAGE } from "./options.ts";
 import { benchPolicies } from "./policies.ts";
+import { benchProbes } from "./probes.ts";
 import { benchProxying } from "./proxying.ts";
 import { Teardown } from "./teardown.ts";
 import { benchTokens } from "./tokens.ts";
@@ -25,6 +26,7 @@ try {
   if (options !== null && options.only.length > 0) await benchProxying(options, teardown);
   if (options?.tokens === true) await benchTokens(teardown);
   if (options?.policies === true) await benchPolicies(teardown);
+  if (options?.probes === true) await benchProbes(teardown);
 } catch (error) {
   // What fails because it was interrupted is no news.
   if (!interruption.signal.aborted) {
