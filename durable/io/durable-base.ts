@@ -48,13 +48,15 @@ export interface Callable {
 export abstract class DurableBase extends Itty {
   protected abstract readonly callable: Callable;
 
-  /** Private, so that itty-durable neither copies it, nor shows it, nor takes it for state to keep. */
-  readonly #env: object;
+  /** What `wrangler.toml` and the secrets bind. Nothing of it is ever persisted, answered or named in an error. */
+  declare protected readonly environment: Readonly<Record<string, unknown>>;
 
-  constructor(state: DurableObjectState, env: object) {
+  constructor(state: DurableObjectState, environment: Readonly<Record<string, unknown>>) {
     // Without the environment: itty-durable copies each binding onto its state, and one named `storage` would break it.
     super(state, {});
-    this.#env = env;
+    // Not enumerable: itty-durable takes every enumerable property of this for something to persist, and asks bindings for
+    // their `toJSON`, which on a service binding is a call. No getter over a private field: its proxy would not find that.
+    Object.defineProperty(this, "environment", { value: environment });
     void this.state.blockConcurrencyWhile(async () => {
       this.state.defaultState = JSON.stringify(this.getPersistable());
       await this.loadFromStorage();

@@ -54,6 +54,23 @@ describe("loading", () => {
   });
 });
 
+describe("the environment", () => {
+  it("reaches the object, and a binding called like a part of its state leaves that as it is", async () => {
+    const probe = startProbe("base-environment", { storage: "a binding", id: "another", KEY: "a secret" });
+    expect((await probe.call("loads")).text).toBe('{"loads":1}');
+    expect((await probe.call("key")).text).toBe('{"key":"a secret"}');
+  });
+
+  // itty-durable serialises what it takes for the object's own state, and what is bound may have a `toJSON` to be called.
+  it("is no part of what itty-durable would persist or show", async () => {
+    const called = vi.fn<() => string>();
+    const probe = startProbe("base-environment-shown", { KEY: "a secret", SERVICE: { toJSON: called } });
+    expect((await probe.call("shown")).text).not.toContain("environment");
+    expect((await probe.call("shown")).text).not.toContain("a secret");
+    expect(called).not.toHaveBeenCalled();
+  });
+});
+
 describe("what the stub's URL reaches", () => {
   // Without `DurableBase` the last segment may name any property or method of the object, inherited ones included.
   it.each([
@@ -64,6 +81,9 @@ describe("what the stub's URL reaches", () => {
     "/do/set/constructor",
     "/do/get-prop/state",
     "/do/get-prop/callable",
+    "/do/get-prop/environment",
+    "/do/set/environment",
+    "/do/call/environment",
     "/do/get-prop/__proto__",
     "/do/call/destroy",
     "/do/call/persist",
@@ -232,7 +252,7 @@ describe("failing", () => {
 /** A small object on the same ground as the two real ones, to see what those do not show. */
 class Probe extends DurableBase {
   protected override readonly callable: Callable = {
-    reads: ["loads", "readThrows"],
+    reads: ["loads", "key", "shown", "readThrows"],
     writes: ["writeThrows"],
   };
   #loads = 0;
@@ -247,6 +267,14 @@ class Probe extends DurableBase {
     return { loads: this.#loads };
   }
 
+  async key(): Promise<object> {
+    return { key: this.environment["KEY"] };
+  }
+
+  async shown(): Promise<object> {
+    return { own: JSON.stringify(this.getPersistable()), state: String(this.state.defaultState) };
+  }
+
   async readThrows(): Promise<object> {
     throw new Error("the read failed");
   }
@@ -257,11 +285,14 @@ class Probe extends DurableBase {
 }
 
 /** Makes a probe in the place of a ring. Every call is an event of its own, as requests are. */
-function startProbe(name: string): { call(method: string, init?: RequestInit): Promise<RawReply> } {
+function startProbe(
+  name: string,
+  environment: Readonly<Record<string, unknown>> = {},
+): { call(method: string, init?: RequestInit): Promise<RawReply> } {
   const stub = env.RING.getByName(name);
   let probe: Probe | null = null;
   const started = runInDurableObject(stub, (_: DurableObject, state) => {
-    probe = new Probe(state, {});
+    probe = new Probe(state, environment);
   });
   return {
     async call(method, init) {
