@@ -1,10 +1,12 @@
+import { Courier } from "./courier.ts";
 import { now, randomHex } from "./io/clock.ts";
 import { type Callable, DurableBase } from "./io/durable-base.ts";
+import { EventLog } from "./io/event-log.ts";
 import { makeProbe } from "./io/probe.ts";
 import { Prober } from "./io/prober.ts";
 import { Store } from "./io/store.ts";
 import type { Applied, PoolChange } from "./model/command.ts";
-import type { Occurrence } from "./model/event.ts";
+import type { EventsRequest, EventsView, Occurrence } from "./model/event.ts";
 import type { ProbeResult, ProbeTask } from "./model/health.ts";
 import { parse } from "./model/parse.ts";
 import type { QuicLbExport } from "./model/quic-lb-export.ts";
@@ -20,6 +22,7 @@ import { Counters } from "./state/counters.ts";
 import { healthOf } from "./state/health.ts";
 import { LeaseLedger } from "./state/lease-ledger.ts";
 import { pace } from "./state/pacing.ts";
+import { pinOccurrences } from "./state/pin-events.ts";
 import { ProbeSchedule } from "./state/probe-schedule.ts";
 import { applyProbe } from "./state/probing.ts";
 import { projectSnapshot } from "./state/project.ts";
@@ -36,10 +39,12 @@ const OVERDUE_MS = 5_000;
 export class Ring extends DurableBase {
   protected override readonly callable: Callable = {
     reads: ["view", "status"],
-    writes: ["apply", "sync", "exportTokens"],
+    writes: ["apply", "sync", "events", "exportTokens"],
   };
 
   #store!: Store<StoredRing, StoredBackend>;
+  #log!: EventLog;
+  #courier!: Courier;
   #ring: RingState = NO_RING;
   #snapshot: Snapshot | null = null;
   #ledger!: LeaseLedger;
@@ -55,6 +60,8 @@ export class Ring extends DurableBase {
 
   protected override async load(storage: DurableObjectStorage): Promise<void> {
     this.#store = new Store(storage);
+    this.#log = new EventLog(storage);
+    this.#courier = new Courier(this.#log, this.environment, () => this.#setAlarm());
     this.#sinceMs = now();
     this.#ledger = new LeaseLedger(this.#store.readLongestLeaseMs(), this.#sinceMs);
     const alarmMs = await storage.getAlarm();
@@ -77,7 +84,8 @@ export class Ring extends DurableBase {
     const context = { ...this.#moment(nowMs), pool, precondition, birth };
     const next = applyPoolCommand(this.#ring, change.command, context);
     if (!next.ok) return next;
-    if (next.value.state !== this.#ring) this.#save(next.value.state);
+    const { state } = next.value;
+    if (state !== this.#ring) this.#save(state, pinOccurrences(this.#ring, state, "operator", nowMs));
     await this.#setAlarm();
     await this.#store.settled();
     return ok(next.value.applied);
@@ -134,8 +142,16 @@ export class Ring extends DurableBase {
       incidents: this.#counters.incidents,
       sessions: this.#counters.sessions,
       tokens: projectTokensView(this.#ring, this.#governsAtMs(nowMs)),
+      webhooks: this.#courier.status(),
       sinceMs: this.#sinceMs,
     });
+  }
+
+  /** What happened to the health of its backends. */
+  async events(request: EventsRequest): Promise<Result<EventsView>> {
+    if (this.#passDeadlines(now())) await this.#setAlarm();
+    if (this.#ring.kind === "absent") return refuse(NO_POOL);
+    return ok({ events: this.#log.read(request), lastId: this.#log.lastId });
   }
 
   /** The token configurations with their keys in clear, for the operator alone. It takes no argument, and is no read. */
@@ -151,6 +167,7 @@ export class Ring extends DurableBase {
   async alarm(info?: AlarmInvocationInfo): Promise<void> {
     if (info !== undefined) this.#schedule.catchUp(epochMs(info.scheduledTime), now());
     this.#passDeadlines(now());
+    this.#courier.setOut();
     await this.#prober.run();
     await this.#setAlarm();
     await this.#store.settled();
@@ -176,7 +193,7 @@ export class Ring extends DurableBase {
     if (dueMs === null || dueMs > nowMs) return false;
     const next = passDeadlines(this.#ring, this.#moment(nowMs));
     if (next === this.#ring) return false;
-    this.#save(next);
+    this.#save(next, pinOccurrences(this.#ring, next, "time", nowMs));
     return true;
   }
 
@@ -185,12 +202,12 @@ export class Ring extends DurableBase {
   }
 
   /** When there is something to do next, probes included; null: never. */
-  #nextDeadlineMs(nowMs: EpochMs): EpochMs | null {
-    return earliest([this.#agendaMs(nowMs), this.#schedule.nextDueMs()]);
+  #nextWakeMs(nowMs: EpochMs): EpochMs | null {
+    return earliest([this.#agendaMs(nowMs), this.#schedule.nextDueMs(), this.#courier.nextMs]);
   }
 
   #isOverdue(nowMs: EpochMs): boolean {
-    const dueMs = this.#nextDeadlineMs(nowMs);
+    const dueMs = this.#nextWakeMs(nowMs);
     return !this.#prober.isRunning && dueMs !== null && nowMs - dueMs > OVERDUE_MS;
   }
 
@@ -208,15 +225,22 @@ export class Ring extends DurableBase {
     if (stored === null) return this.#adopt(NO_RING);
     const { head, rows } = stored;
     const ring = upgradeRing(head, rows, { nowMs: now(), keys: freshKeys() });
+    this.#courier.adopt(ring);
     if (ring.version === head.version) this.#adopt(ring);
     else this.#save(ring);
   }
 
-  /** Writes first; memory follows only when that succeeded. */
+  /** Writes the pool, what happened to it and who is to be told, all or nothing; memory follows only when that succeeded. */
   #save(next: RingState, occurrences: readonly Occurrence[] = []): void {
-    void occurrences;
     const { head, rows } = toStore(next);
-    this.#store.write(head, rows);
+    const events = this.#log.number(occurrences, next.version);
+    const outbox = this.#courier.plan(next, events);
+    this.#store.write(head, rows, () => {
+      this.#log.append(events);
+      this.#courier.write(outbox);
+      if (next.kind === "absent") this.#log.clear();
+    });
+    this.#courier.adopt(next, outbox);
     this.#adopt(next);
   }
 
@@ -237,14 +261,14 @@ export class Ring extends DurableBase {
 
   async #setAlarm(): Promise<void> {
     const { storage } = this.state;
-    const deadlineMs = this.#nextDeadlineMs(now());
-    if (deadlineMs !== null) {
-      await storage.setAlarm(deadlineMs);
+    const wakeMs = this.#nextWakeMs(now());
+    if (wakeMs !== null) {
+      await storage.setAlarm(wakeMs);
       return;
     }
     const isSet = (await storage.getAlarm()) !== null;
     // Looked at again: while the alarm was read, another command may have begun a drain that needs it.
-    if (isSet && this.#nextDeadlineMs(now()) === null) await storage.deleteAlarm();
+    if (isSet && this.#nextWakeMs(now()) === null) await storage.deleteAlarm();
   }
 }
 

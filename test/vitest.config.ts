@@ -18,7 +18,12 @@ export default defineConfig({
         },
       },
       {
-        plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
+        plugins: [
+          cloudflareTest({
+            wrangler: { configPath: "./wrangler.toml" },
+            miniflare: { bindings: { WEBHOOK_KEY: "the key of a test's webhook" } },
+          }),
+        ],
         test: { name: "workerd", root: ".", include: ["test/workerd/**/*.test.ts"] },
       },
       {

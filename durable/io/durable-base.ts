@@ -68,7 +68,7 @@ export abstract class DurableBase extends Itty {
 
   /** What the worker's environment binds to a name: a secret, or something to fetch through; undefined: nothing. */
   protected binding(name: string): unknown {
-    return new Map<string, unknown>(Object.entries(this.#env)).get(name);
+    return Object.hasOwn(this.environment, name) ? this.environment[name] : undefined;
   }
 
   /** Called by itty-durable when it loads, which the constructor sees to. */

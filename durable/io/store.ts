@@ -6,6 +6,13 @@ const MIGRATIONS: readonly Migration[] = [
     sql.exec("CREATE TABLE rows (position INTEGER PRIMARY KEY, json TEXT NOT NULL)");
     sql.exec("CREATE TABLE longest_lease (only INTEGER PRIMARY KEY CHECK (only = 0), ms INTEGER NOT NULL)");
   },
+  (sql) => {
+    sql.exec("CREATE TABLE events (id INTEGER PRIMARY KEY, json TEXT NOT NULL)");
+    sql.exec("CREATE TABLE last_event (only INTEGER PRIMARY KEY CHECK (only = 0), id INTEGER NOT NULL)");
+    sql.exec(
+      "CREATE TABLE outbox (event INTEGER, url TEXT, json TEXT NOT NULL, PRIMARY KEY (event, url)) WITHOUT ROWID",
+    );
+  },
 ];
 
 /**
@@ -32,8 +39,8 @@ export class Store<Head, Row> {
     return { head: JSON.parse(head.json) as Head, rows: this.#rows.map((json) => JSON.parse(json) as Row) };
   }
 
-  /** Writes a head and its rows over the last ones, all or nothing. */
-  write(head: Head, rows: readonly Row[]): void {
+  /** Writes a head and its rows over the last ones, and whatever `alongside` writes, all or nothing. */
+  write(head: Head, rows: readonly Row[], alongside: () => void = () => {}): void {
     const next = rows.map((row) => JSON.stringify(row));
     this.#storage.transactionSync(() => {
       const { sql } = this.#storage;
@@ -43,6 +50,7 @@ export class Store<Head, Row> {
         if (json !== this.#rows[position])
           sql.exec("INSERT OR REPLACE INTO rows VALUES (?, ?)", position, json);
       });
+      alongside();
     });
     this.#rows = next;
   }

@@ -40,9 +40,20 @@ export interface HealthEvent extends Occurrence {
   readonly version: number;
 }
 
-/** Events of a pool, oldest first, and how many of the pool's were forgotten since it keeps a bounded number. */
+/** Which events are asked for. */
+export interface EventsRequest {
+  /** Those with a greater id; 0: all that are kept. */
+  readonly after: number;
+  /** So many of them at most, the oldest of them first. */
+  readonly limit: number;
+}
+
+/**
+ * Events of a pool, oldest first. Only a bounded number is kept: a gap before the first one's id says how many were
+ * forgotten.
+ */
 export interface EventsView {
   readonly events: readonly HealthEvent[];
-  /** To ask for what comes after: the id of the last event there is; 0 when there is none. */
+  /** Id of the last event there ever was; 0 when there was none. More can be asked for until this one has come. */
   readonly lastId: number;
 }

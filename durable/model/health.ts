@@ -184,6 +184,7 @@ const ejectionEntries = {
 };
 
 const WEBHOOK_URL_RANGE = "must be an https:// URL of at most 2048 characters without user or password";
+const UNIQUE_RANGE = "must name each url once";
 const WebhookSchema = record({
   /** Gets a POST for every transition. `http://` only where private backends are allowed. */
   url: v.pipe(
@@ -241,7 +242,13 @@ export const HealthCheckSchema = record({
     {},
   ),
   /** Where transitions are told. Default none. */
-  webhooks: v.optional(list(WebhookSchema, 5), []),
+  webhooks: v.optional(
+    v.pipe(
+      list(WebhookSchema, 5),
+      v.check((webhooks) => new Set(webhooks.map(({ url }) => url)).size === webhooks.length, UNIQUE_RANGE),
+    ),
+    [],
+  ),
 });
 export type HealthCheck = v.InferOutput<typeof HealthCheckSchema>;
 

@@ -4,6 +4,14 @@ export const LIMITS = {
   backendsPerPool: 1_000,
   /** Server ids of one pool, in use and reserved together, whatever its tokens have room for. */
   serverIds: 10_000,
+  /** Events kept of one pool; the oldest go first. */
+  events: 1_000,
+  /** Events of one pool in one answer. */
+  eventsPerAnswer: 500,
+  /** Events that wait for one webhook; the oldest go first. */
+  deliveriesPerWebhook: 1_000,
+  /** Events of one backend that a webhook is told in any minute; of more, only the last one, when the minute is over. */
+  toldPerBackendMinute: 5,
   routes: 500,
   pools: 200,
   labelsPerBackend: 32,

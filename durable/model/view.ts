@@ -1,4 +1,5 @@
 import type { Backend } from "./backend.ts";
+import type { WebhookStatus } from "./delivery.ts";
 import type { Health, Observed, Pin } from "./health.ts";
 import type { BackendId, PoolName } from "./names.ts";
 import type { Incident, Outcome, Protocol, SessionFate } from "./outcome.ts";
@@ -88,6 +89,7 @@ export interface PoolStatus {
   /** Persistence: requests with a token, by what became of the session. */
   readonly sessions: Readonly<Record<SessionFate, number>>;
   readonly tokens: TokensView;
+  readonly webhooks: readonly WebhookStatus[];
   readonly sinceMs: EpochMs;
 }
 

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, type MockInstance, vi } from "vitest";
+import { EventLog } from "../../durable/io/event-log.ts";
 import { Store } from "../../durable/io/store.ts";
 import { directory, freezeTime, inEmptyStorage, pass, pool, poolName, ring, tables } from "./support.ts";
 
@@ -11,10 +12,13 @@ describe("a store", () => {
       const store = new Store<Head, Row>(storage);
       expect([store.read(), store.readLongestLeaseMs()]).toEqual([null, 0]);
       expect(tables(storage)).toEqual({
-        schema_version: [{ version: 1 }],
+        schema_version: [{ version: 2 }],
         head: [],
         rows: [],
         longest_lease: [],
+        events: [],
+        last_event: [],
+        outbox: [],
       });
     });
   });
@@ -64,6 +68,39 @@ describe("a store", () => {
       const written = noteRowsWritten(storage);
       store.write({ title: "second" }, rows("a", "b", "x"));
       expect(written()).toEqual([2]);
+    });
+  });
+
+  it("takes over what the first version of the schema holds", async () => {
+    await inEmptyStorage("store-first-schema", (storage) => {
+      const { sql } = storage;
+      sql.exec("CREATE TABLE schema_version (version INTEGER NOT NULL)");
+      sql.exec("CREATE TABLE head (only INTEGER PRIMARY KEY CHECK (only = 0), json TEXT NOT NULL)");
+      sql.exec("CREATE TABLE rows (position INTEGER PRIMARY KEY, json TEXT NOT NULL)");
+      sql.exec("CREATE TABLE longest_lease (only INTEGER PRIMARY KEY CHECK (only = 0), ms INTEGER NOT NULL)");
+      sql.exec("INSERT INTO schema_version VALUES (1)");
+      sql.exec("INSERT INTO longest_lease VALUES (0, 64000)");
+      sql.exec("INSERT INTO head VALUES (0, ?)", JSON.stringify({ title: "of the past" }));
+      sql.exec("INSERT INTO rows VALUES (0, ?)", JSON.stringify({ name: "a" }));
+      const store = new Store(storage);
+      expect(store.read()).toEqual({ head: { title: "of the past" }, rows: rows("a") });
+      expect(store.readLongestLeaseMs()).toBe(64_000);
+      expect(new EventLog(storage).lastId).toBe(0);
+    });
+  });
+
+  it("writes nothing when what is to be written alongside fails", async () => {
+    await inEmptyStorage("store-alongside", (storage) => {
+      const store = new Store<Head, Row>(storage);
+      store.write({ title: "first" }, rows("a"));
+      const before = tables(storage);
+      const failing = (): void => {
+        storage.sql.exec("INSERT INTO missing VALUES (1)");
+      };
+      expect(() => store.write({ title: "second" }, rows("a", "b"), failing)).toThrow("no such table");
+      expect(tables(storage)).toEqual(before);
+      store.write({ title: "third" }, rows("a", "b"));
+      expect(new Store(storage).read()).toEqual({ head: { title: "third" }, rows: rows("a", "b") });
     });
   });
 
@@ -163,7 +200,7 @@ describe("an object whose tables are newer than the code", () => {
     await held.put({ a: 1 });
     await held.inside(({ sql }) => void sql.exec("UPDATE schema_version SET version = 99"));
     await held.evict();
-    await expect(held.raw("/do/call/view")).rejects.toThrow("stored schema version 99 is newer than 1");
+    await expect(held.raw("/do/call/view")).rejects.toThrow("stored schema version 99 is newer than 2");
   });
 });
 

@@ -4,6 +4,8 @@ import * as v from "valibot";
 import { vi } from "vitest";
 import { type BackendInput, BackendInputSchema } from "../../durable/model/backend.ts";
 import type { Applied, DirectoryCommand, PoolCommand, Precondition } from "../../durable/model/command.ts";
+import type { EventsRequest, EventsView } from "../../durable/model/event.ts";
+import { type PinInput, PinInputSchema } from "../../durable/model/health.ts";
 import {
   type BackendId,
   BackendIdSchema,
@@ -167,7 +169,10 @@ abstract class Held<Document extends Versioned, Command, View> {
   }
 
   /** Makes SQLite refuse some rows, so that a write fails in its middle. Returns how to end that. */
-  async breakWrites(table: "head" | "rows" | "longest_lease", when = "1"): Promise<() => Promise<void>> {
+  async breakWrites(
+    table: "head" | "rows" | "longest_lease" | "events" | "outbox",
+    when = "1",
+  ): Promise<() => Promise<void>> {
     await this.inside(({ sql }) => {
       sql.exec(
         `CREATE TRIGGER broken BEFORE INSERT ON ${table} WHEN ${when} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END`,
@@ -190,6 +195,21 @@ export class HeldRing extends Held<Snapshot, PoolCommand, PoolView> {
   /** Drains one backend; without `forMs` for as long as the pool says. */
   drain(name: string, forMs: number | null = null): Promise<Applied> {
     return this.do({ kind: "drain-backend", id: id(name), forMs });
+  }
+
+  /** Pins one backend's health. */
+  pin(name: string, words: Partial<PinInput> = {}): Promise<Applied> {
+    const pin = v.parse(PinInputSchema, { health: "unhealthy", reason: "maintenance", ...words });
+    return this.do({ kind: "pin-backend", id: id(name), pin });
+  }
+
+  unpin(name: string): Promise<Applied> {
+    return this.do({ kind: "unpin-backend", id: id(name) });
+  }
+
+  async events(request: Partial<EventsRequest> = {}): Promise<EventsView> {
+    const asked: EventsRequest = { after: 0, limit: 100, ...request };
+    return accepted(await callObject<EventsView>(env.RING, this.name, "events", asked));
   }
 
   /** What each backend admits, by id. */

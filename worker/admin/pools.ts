@@ -2,6 +2,7 @@ import { type Context, Hono } from "hono";
 import * as v from "valibot";
 import { BackendInputSchema, BackendPatchSchema } from "../../durable/model/backend.ts";
 import type { Applied, DirectoryChange, PoolChange, PoolCommand } from "../../durable/model/command.ts";
+import type { EventsRequest, EventsView } from "../../durable/model/event.ts";
 import { isFetcher } from "../../durable/model/fetcher.ts";
 import { integer, record } from "../../durable/model/fields.ts";
 import { PinInputSchema } from "../../durable/model/health.ts";
@@ -27,6 +28,12 @@ const DrainSchema = record({
 });
 const NothingSchema = record({});
 
+/** `after`: the id of the last event one has. */
+const EventsQuerySchema = record({
+  after: v.optional(digits(0, Number.MAX_SAFE_INTEGER), "0"),
+  limit: v.optional(digits(1, LIMITS.eventsPerAnswer), "100"),
+});
+
 /** Pools and their backends. */
 export const pools = new Hono<AdminContext>()
   .get("/", async (context) => {
@@ -36,12 +43,16 @@ export const pools = new Hono<AdminContext>()
   .get("/:pool", (context) => withView(context, (view) => versioned(context, view.version, view.document)))
   .put("/:pool", putPool)
   .patch("/:pool", (context) =>
-    withBody(context, PoolPatchSchema, (pool, patch) => apply(context, pool, { kind: "patch-pool", patch })),
+    withBody(context, PoolPatchSchema, (pool, patch) => {
+      const wrong = checkWebhooks(context, patch["health"]);
+      return wrong === null ? apply(context, pool, { kind: "patch-pool", patch }) : refused(context, wrong);
+    }),
   )
   .delete("/:pool", deletePool)
   .get("/:pool/status", (context) =>
     withStatus(context, (status) => versioned(context, status.version, status)),
   )
+  .get("/:pool/events", showEvents)
   .get("/:pool/tokens", (context) =>
     withStatus(context, (status) => versioned(context, status.version, status.tokens)),
   )
@@ -115,6 +126,8 @@ async function putPool(context: PoolContext): Promise<Response> {
       const wrong = checkOrigin(context, `backends.${index}.`, backend);
       if (wrong !== null) return refused(context, wrong);
     }
+    const wrongWebhook = checkWebhooks(context, document.health);
+    if (wrongWebhook !== null) return refused(context, wrongWebhook);
     const precondition = readPrecondition(context);
     if (!precondition.ok) return refused(context, precondition.refusal);
     // The directory first: it knows how many pools there may be. A pool it lists in vain is taken off again.
@@ -155,6 +168,22 @@ async function isStale(context: PoolContext, pool: PoolName): Promise<Refusal | 
   const view = await readObject<PoolView>(context.env.RING, pool, "view");
   if (!view.ok || ifMatch.includes(view.value.version)) return null;
   return { kind: "stale-version", expected: ifMatch.join(" or "), actual: String(view.value.version) };
+}
+
+async function showEvents(context: PoolContext): Promise<Response> {
+  const name = readName(context, "pool", PoolNameSchema);
+  if (!name.ok) return refused(context, name.refusal);
+  const query = parse(EventsQuerySchema, context.req.query());
+  if (!query.ok) return refused(context, query.refusal);
+  const asked: EventsRequest = query.value;
+  const view = await callObject<EventsView>(context.env.RING, name.value, "events", asked);
+  return view.ok ? context.json(view.value) : refused(context, noPoolNamed(name.value, view.refusal));
+}
+
+/** An integer as a query carries it. */
+function digits(min: number, max: number) {
+  const range = `must be an integer ${min}…${max}`;
+  return v.pipe(v.string(range), v.regex(/^\d{1,16}$/, range), v.transform(Number), integer(min, max));
 }
 
 function act(
@@ -270,3 +299,23 @@ async function checkPatchedOrigin(
   if (held === undefined) return null;
   return checkOrigin(context, "", { url: url ?? held.url, via: via === undefined ? held.via : via });
 }
+
+/**
+ * What is wrong with where a pool's webhooks live; null: nothing. `health` may be part of a patch, of which nothing is known
+ * yet: what is no webhook is for the ring to refuse.
+ */
+function checkWebhooks(context: PoolContext, health: unknown): Refusal | null {
+  if (context.get("settings").arePrivateBackendsAllowed) return null;
+  const parsed = v.safeParse(WrittenWebhooksSchema, health);
+  if (!parsed.success) return null;
+  for (const [index, webhook] of parsed.output.webhooks.entries()) {
+    const url = v.is(WrittenUrlSchema, webhook) ? webhook.url : null;
+    if (url === null || !URL.canParse(url)) continue;
+    const why = new URL(url).protocol === "https:" ? whyUnfetchable(url) : "must begin with https://";
+    if (why !== null) return invalid(`health.webhooks.${index}.url`, url, why);
+  }
+  return null;
+}
+
+const WrittenWebhooksSchema = v.object({ webhooks: v.array(v.unknown()) });
+const WrittenUrlSchema = v.object({ url: v.string() });

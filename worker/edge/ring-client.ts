@@ -21,7 +21,7 @@ export class ObjectUnavailable extends Error {
 export async function callObject<Value>(
   namespace: DurableObjectNamespace,
   name: string,
-  method: "apply" | "sync" | "exportTokens",
+  method: "apply" | "sync" | "events" | "exportTokens",
   argument: unknown,
 ): Promise<Result<Value>> {
   try {
