@@ -13,13 +13,15 @@ import type { QuicLbExport } from "./model/quic-lb-export.ts";
 import type { Refusal } from "./model/refusal.ts";
 import { ok, type Result, refuse } from "./model/result.ts";
 import type { Snapshot } from "./model/snapshot.ts";
-import { type SyncReply, SyncRequestSchema } from "./model/sync.ts";
+import { type Report, type SyncReply, SyncRequestSchema } from "./model/sync.ts";
 import { type EpochMs, earliest, epochMs } from "./model/time.ts";
 import type { PoolStatus, PoolView } from "./model/view.ts";
 import { isHurried, nextDeadlineMs, openDrainUntilMs, passDeadlines } from "./state/agenda.ts";
 import { answerSync, projectConvergence } from "./state/answer-sync.ts";
 import { Counters } from "./state/counters.ts";
+import { Evidence } from "./state/evidence.ts";
 import { healthOf } from "./state/health.ts";
+import { judge } from "./state/judge.ts";
 import { LeaseLedger } from "./state/lease-ledger.ts";
 import { pace } from "./state/pacing.ts";
 import { pinOccurrences } from "./state/pin-events.ts";
@@ -27,6 +29,7 @@ import { ProbeSchedule } from "./state/probe-schedule.ts";
 import { applyProbe } from "./state/probing.ts";
 import { projectSnapshot } from "./state/project.ts";
 import { projectQuicLbExport, projectTokensView } from "./state/project-tokens.ts";
+import { returnEvents } from "./state/return-events.ts";
 import { applyPoolCommand } from "./state/ring-command.ts";
 import { NO_RING, type RingState, toDocument } from "./state/ring-state.ts";
 import type { Moment, TokenKeys } from "./state/token-configs.ts";
@@ -49,6 +52,7 @@ export class Ring extends DurableBase {
   #snapshot: Snapshot | null = null;
   #ledger!: LeaseLedger;
   #counters = new Counters();
+  readonly #evidence = new Evidence();
   #sinceMs: EpochMs = epochMs(0);
   #schedule!: ProbeSchedule;
   readonly #prober = new Prober({
@@ -96,9 +100,11 @@ export class Ring extends DurableBase {
     const request = parse(SyncRequestSchema, untrusted);
     if (!request.ok) return request;
     const nowMs = now();
-    if (this.#passDeadlines(nowMs) || this.#isOverdue(nowMs)) await this.#setAlarm();
+    const hasPassed = this.#passDeadlines(nowMs);
+    const { isolate, report } = request.value;
+    const hasJudged = report !== null && this.#hear(isolate, report, nowMs);
+    if (hasPassed || hasJudged || this.#isOverdue(nowMs)) await this.#setAlarm();
     if (this.#ring.kind === "absent" || this.#snapshot === null) return ok({ kind: "absent" });
-    if (request.value.report !== null) this.#counters.add(request.value.isolate, request.value.report);
     const isolates = this.#ledger.size;
     const pacing = pace(this.#ring.config.sync, isolates, isHurried(this.#ring), Math.random());
     const reply = answerSync(this.#ledger, this.#snapshot, request.value, pacing, nowMs, (leaseMs) =>
@@ -187,13 +193,31 @@ export class Ring extends DurableBase {
     if (state !== this.#ring) this.#save(state, occurrences);
   }
 
+  /**
+   * Counts what an isolate reports, and judges by all that was reported. True when that changed anything. A report that is
+   * sent again is not counted again, but judged, in case that what came of it could not be written before.
+   */
+  #hear(isolate: string, report: Report, nowMs: EpochMs): boolean {
+    if (this.#ring.kind === "absent") return false;
+    if (this.#counters.add(isolate, report)) this.#evidence.add(report, nowMs);
+    const suspects = report.backends.map(({ id }) => id);
+    const { state, occurrences } = judge(this.#ring, this.#evidence, suspects, nowMs);
+    if (state === this.#ring && occurrences.length === 0) return false;
+    this.#save(state, occurrences);
+    this.#evidence.told(occurrences);
+    return true;
+  }
+
   /** True when a deadline had passed and a new version says so. */
   #passDeadlines(nowMs: EpochMs): boolean {
     const dueMs = this.#agendaMs(nowMs);
     if (dueMs === null || dueMs > nowMs) return false;
     const next = passDeadlines(this.#ring, this.#moment(nowMs));
     if (next === this.#ring) return false;
-    this.#save(next, pinOccurrences(this.#ring, next, "time", nowMs));
+    this.#save(next, [
+      ...pinOccurrences(this.#ring, next, "time", nowMs),
+      ...returnEvents(this.#ring, next, nowMs),
+    ]);
     return true;
   }
 
@@ -251,6 +275,7 @@ export class Ring extends DurableBase {
     this.#counters.keepBackends(ring.kind === "live" ? ring.backends.map((backend) => backend.id) : []);
     this.#schedule.follow(ring, now());
     this.#prober.wake();
+    this.#evidence.adopt(ring.kind === "live" ? ring : null);
   }
 
   /** What was counted for a pool that is gone says nothing about one of the same name. */

@@ -277,26 +277,24 @@ export interface ProbeState {
 
 /** What passive observation, merged over all isolates, says of a backend. */
 export type PassiveState =
-  | {
-      readonly kind: "in";
-      /** Ejections that make the next one longer; it decays while the backend stays in. */
-      readonly times: number;
-      readonly sinceMs: EpochMs;
-    }
-  | {
+  | (Ejections & { readonly kind: "in" })
+  | (Ejections & {
       readonly kind: "ejected";
       readonly cause: EjectionCause;
-      readonly times: number;
-      readonly sinceMs: EpochMs;
       readonly untilMs: EpochMs;
-    }
+    })
   /** Back on trial after the breaker's isolation. */
-  | {
-      readonly kind: "half_open";
-      readonly times: number;
-      readonly sinceMs: EpochMs;
-      readonly successes: number;
-    };
+  | (Ejections & { readonly kind: "half_open" });
+
+/** What is remembered of ejections, so that the next one is longer. */
+export interface Ejections {
+  /** Those by anything but the breaker, less one for every `ejection.baseMs` in service up to the last ejection. */
+  readonly times: number;
+  /** How long the breaker's last isolation was, milliseconds; 0: there was none. */
+  readonly isolationMs: number;
+  /** Since when the backend is out, or in, or back. Nothing that was seen before counts. */
+  readonly sinceMs: EpochMs;
+}
 
 /** What a backend has said of itself, and how long that counts. */
 export interface Announced {

@@ -18,13 +18,15 @@ const BackendReportSchema = v.object({
   outcomes: counts(OUTCOMES),
   /** Time to the response headers, or to the failure, added up over all attempts that blame nobody or their backend. */
   latencyMs: v.optional(v.object({ success: CountSchema, failure: CountSchema }), { success: 0, failure: 0 }),
-  /** Gateway failures in a row at the end of the batch, and whether anything else came before them. */
+  /** Gateway failures in a row at the end of the batch, and whether nothing else that says anything came before them. */
   gatewayRun: v.optional(v.object({ length: CountSchema, isWhole: v.boolean() }), {
     length: 0,
     isWhole: true,
   }),
   /** The last thing it said of itself; null: nothing, or it is not believed. */
   announced: v.optional(v.nullable(v.picklist(ANNOUNCEMENTS)), null),
+  /** How long after the first of the batch it said so, milliseconds. */
+  announcedAfterMs: v.optional(CountSchema, 0),
 });
 export type BackendReport = v.InferOutput<typeof BackendReportSchema>;
 

@@ -29,9 +29,9 @@ export class Counters {
     this.#outcomes = new Map(backends.map((id) => [id, this.#outcomes.get(id) ?? zeros(OUTCOMES)]));
   }
 
-  /** Adds a report of an isolate, unless this batch or a later one was added before. */
-  add(isolate: string, report: Report): void {
-    if (report.batch <= (this.#lastBatch.get(isolate) ?? -1)) return;
+  /** Adds a report of an isolate, unless this batch or a later one was added before; true when it was added now. */
+  add(isolate: string, report: Report): boolean {
+    if (report.batch <= (this.#lastBatch.get(isolate) ?? -1)) return false;
     this.#rememberBatch(isolate, report.batch);
     addTo(this.protocols, report.protocols, PROTOCOLS);
     addTo(this.incidents, report.incidents, INCIDENTS);
@@ -40,6 +40,7 @@ export class Counters {
       const counts = this.#outcomes.get(id);
       if (counts !== undefined) addTo(counts, outcomes, OUTCOMES);
     }
+    return true;
   }
 
   /** What became of the attempts at one backend. */

@@ -21,7 +21,7 @@ export function unobserved({ probe, startsAs }: HealthCheck, nowMs: EpochMs): Ob
   const verdict = probe !== null && startsAs === "unhealthy" ? "waiting" : null;
   return {
     probe: { verdict, isStopping: false, streak: 0, sinceMs: nowMs },
-    passive: { kind: "in", times: 0, sinceMs: nowMs },
+    passive: { kind: "in", times: 0, isolationMs: 0, sinceMs: nowMs },
     announced: null,
   };
 }
@@ -60,7 +60,8 @@ export function stampServing(
   );
 }
 
-function isServing(backend: HeldBackend): boolean {
+/** Whether a backend takes new traffic without its pool having to panic. */
+export function isServing(backend: HeldBackend): boolean {
   return isWanted(backend) && healthOf(backend) !== "unhealthy" && !isStopping(backend);
 }
 

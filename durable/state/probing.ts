@@ -92,7 +92,8 @@ function observe(backend: HeldBackend, probe: Probe, result: ProbeResult, nowMs:
   if (!returns) {
     return stepped === observed.probe ? backend : { ...backend, observed: { ...observed, probe: stepped } };
   }
-  const back = { kind: "in", times: passive.times, sinceMs: nowMs } as const;
+  const { times, isolationMs } = passive;
+  const back = { kind: "in", times, isolationMs, sinceMs: nowMs } as const;
   return { ...backend, observed: { ...observed, probe: stepped, passive: back } };
 }
 

@@ -18,6 +18,7 @@ function report(batch: number, answered: number, id = A): Report {
         latencyMs: { success: 0, failure: 0 },
         gatewayRun: { length: 0, isWhole: false },
         announced: null,
+        announcedAfterMs: 0,
       },
     ],
     protocols: { ...zeros(PROTOCOLS), "HTTP/3": answered },
@@ -45,7 +46,8 @@ it("adds up the reports of all isolates", () => {
 
 it("counts a report once that is sent again or comes late", () => {
   const counted = counters();
-  for (const batch of [1, 1, 0, 1]) counted.add("one", report(batch, 2));
+  const added = [1, 1, 0, 1].map((batch) => counted.add("one", report(batch, 2)));
+  expect(added).toEqual([true, false, false, false]);
   expect(counted.outcomes(A).answered).toBe(2);
 });
 

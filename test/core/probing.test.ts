@@ -156,7 +156,10 @@ function probed(
 }
 
 function observed(probe: Partial<ProbeState>, more: Partial<HeldBackend["observed"]> = {}) {
-  const unknown = { passive: { kind: "in", times: 0, sinceMs: NOON }, announced: null } as const;
+  const unknown = {
+    passive: { kind: "in", times: 0, isolationMs: 0, sinceMs: NOON },
+    announced: null,
+  } as const;
   return { observed: { ...unknown, ...more, probe: { ...UNKNOWN, ...probe } } };
 }
 
@@ -237,6 +240,7 @@ describe("an ejected backend", () => {
     kind: "ejected",
     cause: "failure_percentage",
     times: 2,
+    isolationMs: 0,
     sinceMs: NOON,
     untilMs: after(NOON, 600_000),
   } as const;
@@ -246,7 +250,12 @@ describe("an ejected backend", () => {
     const { state, occurrences } = applyProbe(ring, task("a"), PASSED, LATER);
     expect(state).toMatchObject({
       version: ring.version + 1,
-      backends: [{ servingSinceMs: LATER, observed: { passive: { kind: "in", times: 2, sinceMs: LATER } } }],
+      backends: [
+        {
+          servingSinceMs: LATER,
+          observed: { passive: { kind: "in", times: 2, isolationMs: 0, sinceMs: LATER } },
+        },
+      ],
     });
     expect(occurrences).toMatchObject([{ kind: "returned", cause: "probe" }]);
   });

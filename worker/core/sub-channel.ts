@@ -26,8 +26,17 @@ interface Ledger {
   readonly latencyMs: { success: number; failure: number };
   readonly gatewayRun: { length: number; isWhole: boolean };
   announced: Announcement | null;
+  /** When it last said so. */
+  announcedMs: EpochMs | null;
   /** When the first of it happened; null: nothing did. */
   sinceMs: EpochMs | null;
+}
+
+/** What a report is made of. */
+interface Taken {
+  readonly report: Omit<BackendReport, "announcedAfterMs">;
+  readonly sinceMs: EpochMs;
+  readonly announcedMs: EpochMs;
 }
 
 /**
@@ -138,6 +147,7 @@ export class SubChannel implements Gauge {
     const isNews = announced !== this.#announced;
     if (isNews || announced !== "healthy") {
       this.#ledger.announced = announced;
+      this.#ledger.announcedMs = nowMs;
       this.#ledger.sinceMs ??= nowMs;
     }
     this.#announced = announced;
@@ -151,12 +161,12 @@ export class SubChannel implements Gauge {
     if (wasFull) this.#availability.note(this);
   }
 
-  /** What happened since the last call, and when the first of it did; null when nothing did. */
-  takeReport(): { readonly report: BackendReport; readonly sinceMs: EpochMs } | null {
-    const { sinceMs, ...happened } = this.#ledger;
+  /** What happened since the last call, when the first of it did, and when it was last heard; null when nothing did. */
+  takeReport(): Taken | null {
+    const { sinceMs, announcedMs, ...happened } = this.#ledger;
     if (sinceMs === null) return null;
     this.#ledger = blank();
-    return { report: { id: this.id, ...happened }, sinceMs };
+    return { report: { id: this.id, ...happened }, sinceMs, announcedMs: announcedMs ?? sinceMs };
   }
 }
 
@@ -166,6 +176,7 @@ function blank(): Ledger {
     latencyMs: { success: 0, failure: 0 },
     gatewayRun: { length: 0, isWhole: true },
     announced: null,
+    announcedMs: null,
     sinceMs: null,
   };
 }

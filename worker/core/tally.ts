@@ -49,9 +49,13 @@ export class Tally {
 
   #fold(channels: Iterable<SubChannel>, nowMs: EpochMs): Sent {
     const taken = [...channels].flatMap((channel) => channel.takeReport() ?? []);
+    const sinceMs = earliest(taken.map((each) => each.sinceMs)) ?? nowMs;
     const report = {
       batch: this.#batch++,
-      backends: taken.map((each) => each.report),
+      backends: taken.map(({ report: each, announcedMs }) => ({
+        ...each,
+        announcedAfterMs: Math.max(0, announcedMs - sinceMs),
+      })),
       protocols: this.#protocols,
       incidents: this.#incidents,
       sessions: this.#sessions,
@@ -59,7 +63,7 @@ export class Tally {
     this.#protocols = zeros(PROTOCOLS);
     this.#incidents = zeros(INCIDENTS);
     this.#sessions = zeros(SESSION_FATES);
-    return { report, sinceMs: earliest(taken.map(({ sinceMs }) => sinceMs)) ?? nowMs };
+    return { report, sinceMs };
   }
 
   /** The ring has the report of this number. */

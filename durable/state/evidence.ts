@@ -1,0 +1,194 @@
+import type { EventKind, Occurrence } from "../model/event.ts";
+import { ANNOUNCEMENTS, type Announcement, type HealthCheck } from "../model/health.ts";
+import type { BackendId } from "../model/names.ts";
+import { type Blame, blameOf, OUTCOMES } from "../model/outcome.ts";
+import type { BackendReport, Report } from "../model/sync.ts";
+import { after, type EpochMs } from "../model/time.ts";
+import {
+  type Attempts,
+  addAttempts,
+  type BreakerState,
+  NEW_BREAKER,
+  NO_ATTEMPTS,
+  observeAll,
+  reset,
+  type Verdict,
+} from "./breaker.ts";
+import { RecentAttempts } from "./recent-attempts.ts";
+import type { HeldBackend, LiveRing } from "./ring-state.ts";
+
+/** A breaker is told of all reports that came within this time as of one batch, whatever their order. Milliseconds. */
+const SLICE_MS = 1_000;
+
+/** An isolate's clock shows whole milliseconds; what took none is taken for half of one. */
+const SHORTEST_MS = 0.5;
+
+/** What a backend said of itself, and when, by the ring's clock. */
+export interface Said {
+  readonly word: Announcement;
+  readonly saidMs: EpochMs;
+}
+
+/** What has been seen of a backend since it came into service, or was put on trial. */
+class Term {
+  readonly sinceMs: EpochMs;
+  readonly recent: RecentAttempts;
+  successes = 0;
+  failures = 0;
+  /** What the breaker holds of all slices but the present one. */
+  #breaker: BreakerState;
+  #slice = Number.NEGATIVE_INFINITY;
+  #inSlice: Attempts = NO_ATTEMPTS;
+
+  constructor(sinceMs: EpochMs, windowMs: number, breaker: BreakerState) {
+    this.sinceMs = sinceMs;
+    this.recent = new RecentAttempts(windowMs);
+    this.#breaker = breaker;
+  }
+
+  tellBreaker(attempts: Attempts, rules: HealthCheck["breaker"], nowMs: EpochMs): void {
+    const slice = Math.floor(nowMs / SLICE_MS);
+    if (slice > this.#slice) {
+      this.#breaker = this.askBreaker(rules, nowMs).breaker;
+      this.#inSlice = NO_ATTEMPTS;
+      this.#slice = slice;
+    }
+    this.#inSlice = addAttempts(this.#inSlice, attempts);
+  }
+
+  /** A trip of an earlier slice is no news: what came of it is what could. */
+  askBreaker(rules: HealthCheck["breaker"], nowMs: EpochMs): Verdict {
+    const { breaker, isTripped } = observeAll(this.#breaker, this.#inSlice, rules);
+    return { breaker, isTripped: isTripped && Math.floor(nowMs / SLICE_MS) <= this.#slice };
+  }
+}
+
+/**
+ * What all isolates have reported of each backend of a pool, for passive verdicts. It lives in memory, bounded by the number
+ * of backends; a restart of the object begins it anew. Batches that came twice must not be added twice.
+ *
+ * Nothing counts that may have happened before the backend came into service, nor while it was ejected.
+ */
+export class Evidence {
+  #backends: ReadonlyMap<BackendId, HeldBackend> = new Map();
+  #health: HealthCheck | null = null;
+  #terms: ReadonlyMap<BackendId, Term> = new Map();
+  readonly #said = new Map<BackendId, Said>();
+  /** When something was last told of a backend, by both. */
+  readonly #toldMs = new Map<string, { readonly backend: BackendId; readonly atMs: EpochMs }>();
+
+  /** Goes by this state of the pool from now on; null: there is no pool. */
+  adopt(ring: LiveRing | null): void {
+    const before = this.#health?.failurePercentage.windowMs;
+    this.#health = ring?.config.health ?? null;
+    this.#backends = new Map(ring?.backends.map((backend) => [backend.id, backend]));
+    const held = before === this.#health?.failurePercentage.windowMs ? this.#terms : new Map();
+    this.#terms = new Map(
+      ring?.backends.map((backend) => [
+        backend.id,
+        termOf(backend, ring.config.health, held.get(backend.id)),
+      ]),
+    );
+    for (const id of this.#said.keys()) if (!this.#backends.has(id)) this.#said.delete(id);
+    for (const [key, { backend }] of this.#toldMs) if (!this.#backends.has(backend)) this.#toldMs.delete(key);
+  }
+
+  /** Adds a report that has just come. */
+  add(report: Report, nowMs: EpochMs): void {
+    const beganMs = after(nowMs, -report.ageMs);
+    for (const told of report.backends) {
+      this.#hear(told, beganMs);
+      this.#count(told, beganMs, nowMs);
+    }
+  }
+
+  /** Attempts at a backend within the window. */
+  counts(backend: BackendId, nowMs: EpochMs): { readonly successes: number; readonly failures: number } {
+    return this.#terms.get(backend)?.recent.counts(nowMs) ?? NO_ATTEMPTS;
+  }
+
+  /** Attempts at a backend since it came into service, or on trial. */
+  sinceThen(backend: BackendId): { readonly successes: number; readonly failures: number } {
+    return this.#terms.get(backend) ?? NO_ATTEMPTS;
+  }
+
+  /** Gateway failures in a row, over all isolates. */
+  gatewayRun(backend: BackendId, nowMs: EpochMs): number {
+    return this.#terms.get(backend)?.recent.gatewayRun(nowMs) ?? 0;
+  }
+
+  /** What the breaker of a backend says. */
+  breaker(backend: BackendId, rules: HealthCheck["breaker"], nowMs: EpochMs): Verdict {
+    return this.#terms.get(backend)?.askBreaker(rules, nowMs) ?? { breaker: NEW_BREAKER, isTripped: false };
+  }
+
+  /** The last thing a backend said of itself; null: nothing. */
+  said(backend: BackendId): Said | null {
+    return this.#said.get(backend) ?? null;
+  }
+
+  /** Remembers what was written down, so that it need not be told again soon. */
+  told(occurrences: readonly Occurrence[]): void {
+    for (const { kind, backend, atMs } of occurrences)
+      this.#toldMs.set(`${kind} ${backend}`, { backend, atMs });
+  }
+
+  /** When this was last told of a backend; null: never. */
+  lastToldMs(kind: EventKind, backend: BackendId): EpochMs | null {
+    return this.#toldMs.get(`${kind} ${backend}`)?.atMs ?? null;
+  }
+
+  #hear({ id, announced, announcedAfterMs }: BackendReport, beganMs: EpochMs): void {
+    if (announced === null || !this.#backends.has(id)) return;
+    const saidMs = after(beganMs, announcedAfterMs);
+    const held = this.#said.get(id);
+    if (held === undefined || isLater({ word: announced, saidMs }, held)) {
+      this.#said.set(id, { word: announced, saidMs });
+    }
+  }
+
+  #count(told: BackendReport, beganMs: EpochMs, nowMs: EpochMs): void {
+    const term = this.#terms.get(told.id);
+    if (this.#health === null || term === undefined || beganMs < term.sinceMs) return;
+    const { failurePercentage, breaker } = this.#health;
+    const { windowMs } = failurePercentage;
+    if (this.#backends.get(told.id)?.observed.passive.kind === "ejected" || nowMs - beganMs > windowMs)
+      return;
+    const attempts = attemptsOf(told);
+    const { successes, failures } = attempts;
+    const batch = { beganMs, heardMs: nowMs, successes, failures, gatewayRun: told.gatewayRun };
+    term.recent.merge(RecentAttempts.of(batch, windowMs)).forget(nowMs);
+    term.successes += successes;
+    term.failures += failures;
+    term.tellBreaker(attempts, breaker, nowMs);
+  }
+}
+
+/** The term of a backend as it goes on, or a new one since the backend went out, or came in. */
+function termOf({ observed }: HeldBackend, health: HealthCheck, held: Term | undefined): Term {
+  const { sinceMs } = observed.passive;
+  if (held?.sinceMs === sinceMs) return held;
+  const breaker =
+    held === undefined
+      ? NEW_BREAKER
+      : reset(held.askBreaker(health.breaker, sinceMs).breaker, health.breaker);
+  return new Term(sinceMs, health.failurePercentage.windowMs, breaker);
+}
+
+/** Of two words of the same moment, the one that asks for less traffic. */
+function isLater(one: Said, other: Said): boolean {
+  if (one.saidMs !== other.saidMs) return one.saidMs > other.saidMs;
+  return ANNOUNCEMENTS.indexOf(one.word) > ANNOUNCEMENTS.indexOf(other.word);
+}
+
+function attemptsOf({ outcomes, latencyMs }: BackendReport): Attempts {
+  const count = (blame: Blame): number =>
+    OUTCOMES.reduce((sum, outcome) => (blameOf(outcome) === blame ? sum + outcomes[outcome] : sum), 0);
+  const [successes, failures] = [count("success"), count("failure")];
+  return {
+    successes,
+    failures,
+    successMs: Math.max(latencyMs.success, successes * SHORTEST_MS),
+    failureMs: Math.max(latencyMs.failure, failures * SHORTEST_MS),
+  };
+}

@@ -1,0 +1,208 @@
+import type { EventKind, Occurrence } from "../model/event.ts";
+import type { Announced, EjectionCause, HealthCheck } from "../model/health.ts";
+import type { BackendId } from "../model/names.ts";
+import { after, type EpochMs } from "../model/time.ts";
+import { mayEject, stepPassive } from "./ejection.ts";
+import type { Evidence, Said } from "./evidence.ts";
+import { isWanted, withObserved } from "./health.ts";
+import type { HeldBackend, LiveRing } from "./ring-state.ts";
+
+/**
+ * A word of a backend about itself holds so long, milliseconds. Said again while more than half of that is left, it is not
+ * put off, so after it was last said it holds for at least half of this.
+ */
+const ANNOUNCED_MS = 60_000;
+
+/** A pool after it was looked at, and what happened. The state is the old one where nothing changed. */
+export interface Judged {
+  readonly state: LiveRing;
+  readonly occurrences: readonly Occurrence[];
+}
+
+type Facts = Occurrence["evidence"];
+
+/** A limit that a backend has passed. */
+interface Suspicion {
+  readonly cause: EjectionCause;
+  readonly isEnforced: boolean;
+  readonly facts: Facts;
+}
+
+/**
+ * What the evidence means for some of a pool's backends, by its rules: who is ejected, whose trial is over, and what
+ * backends say of themselves. Only those are ejected that an operator wants to take new traffic and that are not pinned,
+ * each while `mayEject` allows for one more.
+ */
+export function judge(
+  ring: LiveRing,
+  evidence: Evidence,
+  suspects: readonly BackendId[],
+  nowMs: EpochMs,
+): Judged {
+  const asked = new Set(suspects);
+  const occurrences: Occurrence[] = [];
+  let { backends } = ring;
+  ring.backends.forEach((backend, index) => {
+    if (!asked.has(backend.id)) return;
+    const session = { evidence, health: ring.config.health, nowMs };
+    for (const step of [hear, tryOne]) {
+      const { backend: next, occurrence } = step(backends[index] ?? backend, backends, session);
+      if (next !== backends[index]) backends = backends.with(index, next);
+      if (occurrence !== null) occurrences.push(occurrence);
+    }
+  });
+  return { state: backends === ring.backends ? ring : withObserved(ring, backends, nowMs), occurrences };
+}
+
+interface Session {
+  readonly evidence: Evidence;
+  readonly health: HealthCheck;
+  readonly nowMs: EpochMs;
+}
+
+interface Finding {
+  readonly backend: HeldBackend;
+  readonly occurrence: Occurrence | null;
+}
+
+/** Takes a backend at its word. */
+function hear(
+  backend: HeldBackend,
+  _: readonly HeldBackend[],
+  { evidence, health, nowMs }: Session,
+): Finding {
+  const said = health.trustAnnouncements ? evidence.said(backend.id) : null;
+  const held = backend.observed.announced;
+  const announced = said === null ? held : announcedAfter(held, said, nowMs);
+  if (announced === held) return { backend, occurrence: null };
+  const next = { ...backend, observed: { ...backend.observed, announced } };
+  if (announced?.word === held?.word) return { backend: next, occurrence: null };
+  const kind = announced === null ? "healthy" : announced.word === "draining" ? "stopping" : "degraded";
+  const facts: Facts = announced === null ? {} : { untilMs: announced.untilMs };
+  return {
+    backend: next,
+    occurrence: { atMs: nowMs, backend: backend.id, kind, cause: "announcement", evidence: facts },
+  };
+}
+
+/**
+ * What counts of a backend's own word after it spoke. Said again, a word is put off only once less than half of its time is
+ * left, because every change is written to storage.
+ */
+function announcedAfter(held: Announced | null, { word, saidMs }: Said, nowMs: EpochMs): Announced | null {
+  const untilMs = after(saidMs, ANNOUNCED_MS);
+  if (untilMs <= nowMs || (held !== null && untilMs < held.untilMs)) return held;
+  if (word === "healthy") return null;
+  const isFresh = held?.word === word && held.untilMs - nowMs >= ANNOUNCED_MS / 2;
+  return isFresh ? held : { word, untilMs };
+}
+
+function tryOne(backend: HeldBackend, backends: readonly HeldBackend[], session: Session): Finding {
+  const { passive } = backend.observed;
+  if (passive.kind === "ejected" || backend.pin !== null || !isWanted(backend))
+    return { backend, occurrence: null };
+  const suspicions =
+    passive.kind === "in" ? suspect(backend.id, session) : suspectOnTrial(backend.id, session);
+  const enforced = suspicions.find(({ isEnforced }) => isEnforced);
+  if (enforced !== undefined) return eject(backend, backends, enforced, session);
+  const [first] = suspicions;
+  if (first !== undefined) return { backend, occurrence: note("suspected", backend.id, first, session) };
+  return { backend: endTrial(backend, session), occurrence: null };
+}
+
+function suspect(backend: BackendId, { evidence, health, nowMs }: Session): readonly Suspicion[] {
+  const { failurePercentage, breaker, consecutiveGatewayFailures } = health;
+  const found: Suspicion[] = [];
+  const { successes, failures } = evidence.counts(backend, nowMs);
+  const { minAttempts, thresholdPercent, windowMs } = failurePercentage;
+  const attempts = successes + failures;
+  if (attempts >= minAttempts && 100 * failures >= thresholdPercent * attempts) {
+    const percent = Math.floor((100 * failures) / attempts);
+    found.push({
+      cause: "failure_percentage",
+      isEnforced: failurePercentage.enforce,
+      facts: { attempts, failures, percent, thresholdPercent, windowMs },
+    });
+  }
+  const verdict = evidence.breaker(backend, breaker, nowMs);
+  if (verdict.isTripped) {
+    const { short, long } = verdict.breaker;
+    found.push({
+      cause: "breaker",
+      isEnforced: breaker.enforce,
+      facts: {
+        samples: long.samples,
+        latencyMs: Math.round(long.latencyMs),
+        shortErrorMs: Math.round(short.errorMs),
+        shortPercent: breaker.shortPercent,
+        longErrorMs: Math.round(long.errorMs),
+        longPercent: breaker.longPercent,
+      },
+    });
+  }
+  const run = evidence.gatewayRun(backend, nowMs);
+  if (run >= consecutiveGatewayFailures.failures) {
+    const { enforce, failures: threshold } = consecutiveGatewayFailures;
+    found.push({ cause: "consecutive_gateway", isEnforced: enforce, facts: { failures: run, threshold } });
+  }
+  return found;
+}
+
+/** On trial, one failure is enough. */
+function suspectOnTrial(backend: BackendId, { evidence, health }: Session): readonly Suspicion[] {
+  const { successes, failures } = evidence.sinceThen(backend);
+  const { enforce, halfOpenSuccesses } = health.breaker;
+  if (failures === 0 || !enforce) return [];
+  return [{ cause: "breaker", isEnforced: enforce, facts: { successes, failures, halfOpenSuccesses } }];
+}
+
+function endTrial(backend: HeldBackend, { evidence, health, nowMs }: Session): HeldBackend {
+  const { enforce, halfOpenSuccesses } = health.breaker;
+  if (enforce && evidence.sinceThen(backend.id).successes < halfOpenSuccesses) return backend;
+  const passive = stepPassive(backend.observed.passive, { kind: "trial_passed" }, health, nowMs);
+  return passive === backend.observed.passive
+    ? backend
+    : { ...backend, observed: { ...backend.observed, passive } };
+}
+
+function eject(
+  backend: HeldBackend,
+  backends: readonly HeldBackend[],
+  suspicion: Suspicion,
+  session: Session,
+): Finding {
+  const { health, nowMs } = session;
+  const { maxPercent, minAvailablePercent } = health.ejection;
+  if (!mayEject(backends, health.ejection)) {
+    const facts = { ...suspicion.facts, maxPercent, minAvailablePercent };
+    return { backend, occurrence: note("spared", backend.id, { ...suspicion, facts }, session) };
+  }
+  const { cause, facts } = suspicion;
+  const passive = stepPassive(backend.observed.passive, { kind: "eject", cause }, health, nowMs);
+  const until: Facts =
+    passive.kind === "ejected"
+      ? { times: passive.times, forMs: passive.untilMs - nowMs, untilMs: passive.untilMs }
+      : {};
+  return {
+    backend: { ...backend, observed: { ...backend.observed, passive } },
+    occurrence: {
+      atMs: nowMs,
+      backend: backend.id,
+      kind: "ejected",
+      cause,
+      evidence: { ...facts, ...until },
+    },
+  };
+}
+
+/** What did not lead to anything; told of a backend at most once in `ejection.baseMs`, else null. */
+function note(
+  kind: EventKind,
+  backend: BackendId,
+  { cause, facts }: Suspicion,
+  { evidence, health, nowMs }: Session,
+): Occurrence | null {
+  const toldMs = evidence.lastToldMs(kind, backend);
+  if (toldMs !== null && nowMs - toldMs < health.ejection.baseMs) return null;
+  return { atMs: nowMs, backend, kind, cause, evidence: facts };
+}
