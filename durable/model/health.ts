@@ -138,48 +138,85 @@ const localEntries = {
 const failurePercentageEntries = {
   /** Whether it ejects, or is only told in the events. Default true. */
   enforce: v.optional(v.boolean("must be true or false"), true),
-  /** Share of attempts in the window that must fail before a backend is ejected, percent. Default 85. Low values eject on noise. */
+  /**
+   * Share of attempts in the window that must fail before a backend is ejected, percent. Default 85. Low values eject on
+   * noise, and 1 on the first error of a busy backend.
+   */
   thresholdPercent: v.optional(integer(1, 100), 85),
-  /** Ignored until so many attempts are in the window. Default 50. */
+  /**
+   * Attempts that must be in the window, over all isolates, or the percentage is ignored. Default 50. Low values eject
+   * for a handful of requests; with high ones a quiet pool is never judged.
+   */
   minAttempts: v.optional(integer(1, 1_000_000), 50),
-  /** Older attempts do not count, milliseconds. Default 30000. At least 2 × `sync.refreshMs`, or reports come too late for it. */
+  /**
+   * Older attempts do not count, milliseconds; neither does a report that began earlier, for no passive verdict. Default
+   * 30000. Take at least twice the time between two syncs of an isolate, which is `sync.refreshMs` unless there are many, or
+   * reports come too late for it. A change of it forgets what was seen.
+   */
   windowMs: v.optional(integer(1_000, 600_000), 30_000),
 };
 
 const breakerEntries = {
   /** Whether it ejects, or is only told in the events. Default true. */
   enforce: v.optional(v.boolean("must be true or false"), true),
-  /** Attempts of the short window. Default 1500. Ignored, but for a burst of errors, until so many have been seen. */
+  /**
+   * Attempts of the short window, over all isolates. Default 1500. Until so many have been seen, failures are counted rather
+   * than weighed by their time: one trips it that comes after `shortWindow × shortPercent` others. Short windows trip on a
+   * burst.
+   */
   shortWindow: v.optional(integer(10, 100_000), 1_500),
-  /** Errors it stands, percent of its time. Default 10. */
+  /**
+   * Failures it stands, percent of what as many successes as the window has attempts would take. A failure counts by the time
+   * it took, at most as two successes, and each success lets the earlier ones fade. Default 10: it trips when two of seven
+   * attempts fail as fast as successes do, or one of six slowly.
+   */
   shortPercent: v.optional(integer(1, 100), 10),
-  /** Attempts of the long window. Default 3000. */
+  /** Attempts of the long window, as `shortWindow`. Default 3000. */
   longWindow: v.optional(integer(10, 100_000), 3_000),
-  /** Errors it stands, percent of its time. Default 5. */
+  /** As `shortPercent`. Default 5: it trips when one of six attempts fails as fast, or one of eleven slowly. */
   longPercent: v.optional(integer(1, 100), 5),
-  /** First isolation, milliseconds. Default 100; doubled when it trips again within `maxIsolationMs`. */
+  /**
+   * First isolation, milliseconds. Default 100; doubled when it trips again within `maxIsolationMs` of the end of the last
+   * one. One shorter than `sync.refreshMs` reaches only isolates that ask meanwhile.
+   */
   minIsolationMs: v.optional(integer(100, 600_000), 100),
-  /** Default 30000. */
+  /** Longest isolation, milliseconds. Default 30000. */
   maxIsolationMs: v.optional(integer(100, 3_600_000), 30_000),
-  /** Successes in a row that close it after an isolation; a failure before opens it again. Default 0: it closes at once. */
+  /**
+   * Successes in a row, over all isolates, that close it after an isolation; a failure before opens it again, for twice as
+   * long. Default 0: it closes at once. The backend has its full share of traffic meanwhile, so a high value ejects a busy
+   * one that never is without any failure.
+   */
   halfOpenSuccesses: v.optional(integer(0, 1_000), 0),
 };
 
 const consecutiveEntries = {
   /** Whether it ejects, or is only told in the events. Default false: one bad moment of a busy backend is enough for it. */
   enforce: v.optional(v.boolean("must be true or false"), false),
-  /** Gateway errors, timeouts and failures to connect in a row, over all isolates. Default 5. */
+  /**
+   * Gateway errors, timeouts and failures to connect in a row, over all isolates, as far as their reports show that nothing
+   * else came between. Default 5. Ignored where they are older than `failurePercentage.windowMs`.
+   */
   failures: v.optional(integer(1, 100_000), 5),
 };
 
 const ejectionEntries = {
-  /** How long the first ejection lasts, milliseconds; the n-th n times as long. Default 30000. */
+  /**
+   * How long the first ejection lasts, milliseconds; the n-th n times as long, where n falls by one for as much time in
+   * service. Default 30000. Not for the breaker, which has times of its own.
+   */
   baseMs: v.optional(integer(1_000, 3_600_000), 30_000),
   /** Longest ejection, milliseconds. Default 300000. */
   maxMs: v.optional(integer(1_000, 86_400_000), 300_000),
-  /** At most so much of the pool is ejected at a time, percent; one backend always may. Default 10. */
+  /**
+   * At most so much of the pool is ejected at a time, percent, rounded down; one backend always may. Default 10. High values
+   * let one bad release, or one fault of what all backends need, take out most of the pool.
+   */
   maxPercent: v.optional(PERCENT_RANGE, 10),
-  /** Nothing is ejected that would leave less than this share of the pool in service, percent. Default 50. */
+  /**
+   * Nothing is ejected that would leave less than this share of the pool in service, percent; those that probes, pins or their
+   * own word keep out are not in service. Default 50. 0 lets the last one go. A pool of one is never ejected above 0.
+   */
   minAvailablePercent: v.optional(PERCENT_RANGE, 50),
 };
 
@@ -209,7 +246,10 @@ export const HealthCheckSchema = record({
    * 500, 502, 503, 504. No answer, or none in time, always counts; a client that left never does.
    */
   failureStatuses: v.optional(list(integer(500, 599), 100), [500, 502, 503, 504]),
-  /** Whether the response header `Ring-Health: draining`, `degraded` or `healthy` of a backend is believed. Default false. */
+  /**
+   * Whether the response header `Ring-Health: draining`, `degraded` or `healthy` of a backend is believed, for up to a minute
+   * after it came. Default false. An application that lets clients choose response headers would let them drain it.
+   */
   trustAnnouncements: v.optional(v.boolean("must be true or false"), false),
   /** What an isolate decides by itself, at once. */
   local: v.optional(
@@ -275,7 +315,7 @@ export interface ProbeState {
   readonly sinceMs: EpochMs;
 }
 
-/** What passive observation, merged over all isolates, says of a backend. */
+/** What passive observation, merged over all isolates, says of a backend. Only wanted and unpinned ones are judged. */
 export type PassiveState =
   | (Ejections & { readonly kind: "in" })
   | (Ejections & {

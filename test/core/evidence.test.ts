@@ -205,11 +205,11 @@ const merged = (batches: readonly Batch[]): RecentAttempts =>
 const facts = (recent: RecentAttempts) =>
   [0, 10, 25, 33, 40, 58, 70].map((seconds) => [recent.counts(at(seconds)), recent.gatewayRun(at(seconds))]);
 
-/** The run that some batches make, told 20 s after noon. */
-function run(batches: readonly Partial<Batch>[]): number {
+/** The run that some batches make, by default as of 20 s after noon. */
+function run(batches: readonly Partial<Batch>[], nowMs = after(NOON, 20_000)): number {
   const recent = new RecentAttempts(WINDOW_MS);
   for (const told of batches) recent.merge(RecentAttempts.of(toBatch(told), WINDOW_MS));
-  return recent.gatewayRun(after(NOON, 20_000));
+  return recent.gatewayRun(nowMs);
 }
 
 describe("gateway failures in a row over isolates", () => {
@@ -240,6 +240,18 @@ describe("gateway failures in a row over isolates", () => {
         { ...broken(2), heardMs: at(5) },
       ]),
     ).toBe(2);
+  });
+
+  it("are not those at the end of a batch that began before the window", () => {
+    const heardMs = at(5);
+    const batches = [
+      { ...broken(2), beganMs: at(0), heardMs },
+      { ...broken(2), beganMs: at(4), heardMs },
+    ];
+    for (const order of [batches, batches.toReversed()]) {
+      expect(run(order, at(30))).toBe(2);
+      expect(run(order, after(at(30), 1))).toBe(0);
+    }
   });
 
   it("are merged associatively and commutatively, with all that is counted", () => {
