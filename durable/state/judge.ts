@@ -42,22 +42,31 @@ export function judge(
   const asked = new Set(suspects);
   const occurrences: Occurrence[] = [];
   let { backends } = ring;
-  ring.backends.forEach((backend, index) => {
-    if (!asked.has(backend.id)) return;
-    const session = { evidence, health: ring.config.health, nowMs };
-    for (const step of [hear, tryOne]) {
-      const { backend: next, occurrence } = step(backends[index] ?? backend, backends, session);
-      if (next !== backends[index]) backends = backends.with(index, next);
+  let isFull = false;
+  const mayEjectOne = (): boolean => {
+    // Once it says no, it goes on to: from here on nobody comes into service. The backends of a large pool may all fail.
+    isFull ||= !mayEject(backends, ring.config.health.ejection);
+    return !isFull;
+  };
+  const matter = { evidence, health: ring.config.health, nowMs, mayEjectOne };
+  // All are heard first, since one that asks for no traffic leaves the guard less room.
+  for (const step of [hear, tryOne]) {
+    backends.forEach((backend, index) => {
+      if (!asked.has(backend.id)) return;
+      const { backend: next, occurrence } = step(backend, matter);
+      if (next !== backend) backends = backends.with(index, next);
       if (occurrence !== null) occurrences.push(occurrence);
-    }
-  });
+    });
+  }
   return { state: backends === ring.backends ? ring : withObserved(ring, backends, nowMs), occurrences };
 }
 
-interface Session {
+interface Matter {
   readonly evidence: Evidence;
   readonly health: HealthCheck;
   readonly nowMs: EpochMs;
+  /** Whether the guard allows for one more ejection. */
+  readonly mayEjectOne: () => boolean;
 }
 
 interface Finding {
@@ -66,11 +75,7 @@ interface Finding {
 }
 
 /** Takes a backend at its word. */
-function hear(
-  backend: HeldBackend,
-  _: readonly HeldBackend[],
-  { evidence, health, nowMs }: Session,
-): Finding {
+function hear(backend: HeldBackend, { evidence, health, nowMs }: Matter): Finding {
   const said = health.trustAnnouncements ? evidence.said(backend.id) : null;
   const held = backend.observed.announced;
   const announced = said === null ? held : announcedAfter(held, said, nowMs);
@@ -97,20 +102,19 @@ function announcedAfter(held: Announced | null, { word, saidMs }: Said, nowMs: E
   return isFresh ? held : { word, untilMs };
 }
 
-function tryOne(backend: HeldBackend, backends: readonly HeldBackend[], session: Session): Finding {
+function tryOne(backend: HeldBackend, matter: Matter): Finding {
   const { passive } = backend.observed;
   if (passive.kind === "ejected" || backend.pin !== null || !isWanted(backend))
     return { backend, occurrence: null };
-  const suspicions =
-    passive.kind === "in" ? suspect(backend.id, session) : suspectOnTrial(backend.id, session);
+  const suspicions = passive.kind === "in" ? suspect(backend.id, matter) : suspectOnTrial(backend.id, matter);
   const enforced = suspicions.find(({ isEnforced }) => isEnforced);
-  if (enforced !== undefined) return eject(backend, backends, enforced, session);
+  if (enforced !== undefined) return eject(backend, enforced, matter);
   const [first] = suspicions;
-  if (first !== undefined) return { backend, occurrence: note("suspected", backend.id, first, session) };
-  return { backend: endTrial(backend, session), occurrence: null };
+  if (first !== undefined) return { backend, occurrence: note("suspected", backend.id, first, matter) };
+  return { backend: endTrial(backend, matter), occurrence: null };
 }
 
-function suspect(backend: BackendId, { evidence, health, nowMs }: Session): readonly Suspicion[] {
+function suspect(backend: BackendId, { evidence, health, nowMs }: Matter): readonly Suspicion[] {
   const { failurePercentage, breaker, consecutiveGatewayFailures } = health;
   const found: Suspicion[] = [];
   const { successes, failures } = evidence.counts(backend, nowMs);
@@ -149,14 +153,14 @@ function suspect(backend: BackendId, { evidence, health, nowMs }: Session): read
 }
 
 /** On trial, one failure is enough. */
-function suspectOnTrial(backend: BackendId, { evidence, health }: Session): readonly Suspicion[] {
+function suspectOnTrial(backend: BackendId, { evidence, health }: Matter): readonly Suspicion[] {
   const { successes, failures } = evidence.sinceThen(backend);
   const { enforce, halfOpenSuccesses } = health.breaker;
   if (failures === 0 || !enforce) return [];
   return [{ cause: "breaker", isEnforced: enforce, facts: { successes, failures, halfOpenSuccesses } }];
 }
 
-function endTrial(backend: HeldBackend, { evidence, health, nowMs }: Session): HeldBackend {
+function endTrial(backend: HeldBackend, { evidence, health, nowMs }: Matter): HeldBackend {
   const { enforce, halfOpenSuccesses } = health.breaker;
   if (enforce && evidence.sinceThen(backend.id).successes < halfOpenSuccesses) return backend;
   const passive = stepPassive(backend.observed.passive, { kind: "trial_passed" }, health, nowMs);
@@ -165,17 +169,12 @@ function endTrial(backend: HeldBackend, { evidence, health, nowMs }: Session): H
     : { ...backend, observed: { ...backend.observed, passive } };
 }
 
-function eject(
-  backend: HeldBackend,
-  backends: readonly HeldBackend[],
-  suspicion: Suspicion,
-  session: Session,
-): Finding {
-  const { health, nowMs } = session;
+function eject(backend: HeldBackend, suspicion: Suspicion, matter: Matter): Finding {
+  const { health, nowMs, mayEjectOne } = matter;
   const { maxPercent, minAvailablePercent } = health.ejection;
-  if (!mayEject(backends, health.ejection)) {
+  if (!mayEjectOne()) {
     const facts = { ...suspicion.facts, maxPercent, minAvailablePercent };
-    return { backend, occurrence: note("spared", backend.id, { ...suspicion, facts }, session) };
+    return { backend, occurrence: note("spared", backend.id, { ...suspicion, facts }, matter) };
   }
   const { cause, facts } = suspicion;
   const passive = stepPassive(backend.observed.passive, { kind: "eject", cause }, health, nowMs);
@@ -200,7 +199,7 @@ function note(
   kind: EventKind,
   backend: BackendId,
   { cause, facts }: Suspicion,
-  { evidence, health, nowMs }: Session,
+  { evidence, health, nowMs }: Matter,
 ): Occurrence | null {
   const toldMs = evidence.lastToldMs(kind, backend);
   if (toldMs !== null && nowMs - toldMs < health.ejection.baseMs) return null;

@@ -129,6 +129,14 @@ describe("a backend that fails most of what it gets", () => {
     ]);
   });
 
+  it("is spared where the only other one asks for no new sessions in the same report", () => {
+    const held = court({ trustAnnouncements: true }, ["a", "b"]);
+    expect(held.hear(report({ a: { server_error: 60 }, b: { announced: "draining" } }))).toMatchObject([
+      { backend: "b", kind: "stopping" },
+      { backend: "a", kind: "spared" },
+    ]);
+  });
+
   it("is not judged while it is pinned, drained, disabled or without weight", () => {
     const pin = { health: "healthy", reason: "it must serve", untilMs: after(NOON, 60_000) } as const;
     for (const changed of [{ pin }, { admin: { kind: "disabled" } } as const, { weight: 0 }]) {
