@@ -91,7 +91,7 @@ const pacingEntries = {
 };
 
 /** An active health check. `http`: a request over HTTP or HTTPS, as the backend's URL says. `tcp`: a connection, no more. */
-const ProbeSchema = v.variant(
+const ProbeKindsSchema = v.variant(
   "kind",
   [
     record({
@@ -121,6 +121,13 @@ const ProbeSchema = v.variant(
     record({ kind: v.literal("tcp"), ...pacingEntries }),
   ],
   'must be an object whose kind is "http" or "tcp"',
+);
+const ProbeSchema = v.pipe(
+  ProbeKindsSchema,
+  v.check(
+    (probe) => probe.kind === "tcp" || probe.method !== "HEAD" || probe.contains === null,
+    "must not look for text with the method HEAD, whose answers have no body",
+  ),
 );
 export type Probe = v.InferOutput<typeof ProbeSchema>;
 

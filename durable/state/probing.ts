@@ -1,6 +1,7 @@
 import type { EventKind, Occurrence } from "../model/event.ts";
-import type { Health, Probe, ProbeResult, ProbeState, ProbeTask } from "../model/health.ts";
+import type { Health, HealthCheck, Probe, ProbeResult, ProbeState, ProbeTask } from "../model/health.ts";
 import type { EpochMs } from "../model/time.ts";
+import { stepPassive } from "./ejection.ts";
 import { withObserved } from "./health.ts";
 import type { HeldBackend, LiveRing } from "./ring-state.ts";
 
@@ -61,7 +62,7 @@ export function applyProbe(
   if (before === undefined || !isAsProbed(before, ring.config.health.probe, task)) {
     return { state: ring, occurrences: [] };
   }
-  const after = observe(before, task.probe, result, nowMs);
+  const after = observe(before, task.probe, result, ring.config.health, nowMs);
   if (after === before) return { state: ring, occurrences: [] };
   const backends = ring.backends.map((backend) => (backend === before ? after : backend));
   return {
@@ -84,17 +85,21 @@ function isAsProbed(backend: HeldBackend, probe: Probe | null, task: ProbeTask):
   );
 }
 
-function observe(backend: HeldBackend, probe: Probe, result: ProbeResult, nowMs: EpochMs): HeldBackend {
+function observe(
+  backend: HeldBackend,
+  set: Probe,
+  result: ProbeResult,
+  health: HealthCheck,
+  nowMs: EpochMs,
+): HeldBackend {
   const { observed } = backend;
-  const stepped = stepProbe(observed.probe, result, probe, nowMs);
-  const { passive } = observed;
-  const returns = passive.kind === "ejected" && result.kind === "passed" && stepped.verdict !== "unhealthy";
-  if (!returns) {
-    return stepped === observed.probe ? backend : { ...backend, observed: { ...observed, probe: stepped } };
-  }
-  const { times, isolationMs } = passive;
-  const back = { kind: "in", times, isolationMs, sinceMs: nowMs } as const;
-  return { ...backend, observed: { ...observed, probe: stepped, passive: back } };
+  const probe = stepProbe(observed.probe, result, set, nowMs);
+  const hasPassed = result.kind === "passed" && probe.verdict !== "unhealthy";
+  const passive = hasPassed
+    ? stepPassive(observed.passive, { kind: "probe_passed" }, health, nowMs)
+    : observed.passive;
+  if (probe === observed.probe && passive === observed.passive) return backend;
+  return { ...backend, observed: { ...observed, probe, passive } };
 }
 
 function kindsOf(before: HeldBackend, after: HeldBackend): readonly EventKind[] {

@@ -235,6 +235,22 @@ describe("a backend whose verdict is about to turn", () => {
   });
 });
 
+it("follows another interval at once, whether or not a probe has begun", () => {
+  const schedule = new ProbeSchedule(NOON);
+  const seldom = { intervalMs: 3_600_000 };
+  schedule.follow(NO_RING, NOON);
+  schedule.follow(probed({ a: known() }, seldom), NOON);
+  const task = schedule.begin(NOON);
+  if (task !== null) schedule.end(task, 1, NOON);
+  schedule.follow(probed({ a: known() }, { intervalMs: 1_000 }), NOON);
+  expect(schedule.nextDueMs()).toBeLessThanOrEqual(NOON + 1_600);
+  const loaded = new ProbeSchedule(NOON);
+  loaded.follow(probed({ a: known() }, seldom), NOON);
+  expect(loaded.nextDueMs()).toBeGreaterThan(NOON + 1_100);
+  loaded.follow(probed({ a: known() }, { intervalMs: 1_000 }), NOON);
+  expect(loaded.nextDueMs()).toBeLessThanOrEqual(NOON + 1_100);
+});
+
 describe("who is probed", () => {
   it("is whoever is not disabled: drained and weightless ones too", () => {
     const ring = probed({

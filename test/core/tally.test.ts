@@ -37,6 +37,7 @@ it("folds what happened into one report", () => {
         latencyMs: { success: 0, failure: 0 },
         gatewayRun: { length: 1, isWhole: false },
         announced: null,
+        announcedAfterMs: 0,
       },
     ],
     protocols: { "HTTP/1.0": 0, "HTTP/1.1": 0, "HTTP/2": 0, "HTTP/3": 1, other: 0 },

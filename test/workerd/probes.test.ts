@@ -225,4 +225,20 @@ describe("storage that fails", () => {
     await nextAlarm(held);
     expect(await verdicts(held)).toEqual({ a: "healthy", b: "healthy" });
   });
+
+  it("fails to set the alarm: that alarm fails, and the next sync sets one", async () => {
+    const held = ring("probe-alarm-fails");
+    await held.put({ a: 1 }, { health: { probe: PROBE } });
+    await held.inside((storage) => {
+      vi.spyOn(storage, "setAlarm").mockRejectedValueOnce(new Error("the disk is full"));
+    });
+    await expect(held.runAlarm()).rejects.toThrow("the disk is full");
+    expect(await verdicts(held)).toEqual({ a: "healthy" });
+    expect(await held.alarmAtMs()).toBeNull();
+    pass(30_000);
+    await held.lease();
+    expect(await held.alarmAtMs()).not.toBeNull();
+    await nextAlarm(held);
+    expect(asked).toHaveLength(2);
+  });
 });
