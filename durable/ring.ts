@@ -68,8 +68,7 @@ export class Ring extends DurableBase {
     this.#courier = new Courier(this.#log, this.environment, () => this.#setAlarm());
     this.#sinceMs = now();
     this.#ledger = new LeaseLedger(this.#store.readLongestLeaseMs(), this.#sinceMs);
-    const alarmMs = await storage.getAlarm();
-    this.#schedule = new ProbeSchedule(alarmMs === null ? now() : epochMs(alarmMs));
+    this.#schedule = new ProbeSchedule(await alarmOr(this.#sinceMs, storage));
     this.#load(this.#store.read());
     try {
       await this.#setAlarm();
@@ -298,6 +297,16 @@ export class Ring extends DurableBase {
 }
 
 const NO_POOL: Refusal = { kind: "not-found", detail: "this pool does not exist" };
+
+/** What the alarm is set to; the time given where it is not, or where nobody can tell. */
+async function alarmOr(otherwiseMs: EpochMs, storage: DurableObjectStorage): Promise<EpochMs> {
+  try {
+    return epochMs((await storage.getAlarm()) ?? otherwiseMs);
+  } catch (error) {
+    console.error(error);
+    return otherwiseMs;
+  }
+}
 
 interface Stored {
   readonly head: StoredRing;

@@ -88,6 +88,7 @@ describe("what the stub's URL reaches", () => {
     "/do/call/destroy",
     "/do/call/persist",
     "/do/call/reset",
+    "/do/call/binding",
     "/do/call/alarm",
     "/do/call/load",
     "/do/call/onLoad",
