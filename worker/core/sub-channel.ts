@@ -33,7 +33,7 @@ interface Ledger {
 }
 
 /** What a report is made of. */
-interface Taken {
+export interface Taken {
   readonly report: Omit<BackendReport, "announcedAfterMs">;
   readonly sinceMs: EpochMs;
   readonly announcedMs: EpochMs;

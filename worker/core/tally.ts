@@ -8,9 +8,9 @@ import {
   type SessionFate,
   zeros,
 } from "../../durable/model/outcome.ts";
-import type { Report } from "../../durable/model/sync.ts";
+import type { BackendReport, Report } from "../../durable/model/sync.ts";
 import { type EpochMs, earliest } from "../../durable/model/time.ts";
-import type { SubChannel } from "./sub-channel.ts";
+import type { SubChannel, Taken } from "./sub-channel.ts";
 
 /** A report that is on its way, and when the first of it happened. */
 interface Sent {
@@ -52,10 +52,7 @@ export class Tally {
     const sinceMs = earliest(taken.map((each) => each.sinceMs)) ?? nowMs;
     const report = {
       batch: this.#batch++,
-      backends: taken.map(({ report: each, announcedMs }) => ({
-        ...each,
-        announcedAfterMs: Math.max(0, announcedMs - sinceMs),
-      })),
+      backends: taken.map((each) => toReport(each, sinceMs)),
       protocols: this.#protocols,
       incidents: this.#incidents,
       sessions: this.#sessions,
@@ -70,4 +67,9 @@ export class Tally {
   acknowledge(batch: number): void {
     if (this.#sent?.report.batch === batch) this.#sent = null;
   }
+}
+
+/** What a sub-channel tells in a report whose first event was at `sinceMs`. */
+function toReport({ report, announcedMs }: Taken, sinceMs: EpochMs): BackendReport {
+  return { ...report, announcedAfterMs: Math.max(0, announcedMs - sinceMs) };
 }
