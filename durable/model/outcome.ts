@@ -45,7 +45,8 @@ export function isGatewayFailure(outcome: Outcome): boolean {
  * lost, and the pool would rather refuse it than move it. `migration`: a connection came from another address or colo than
  * before, and stayed where it is. `panic`: a backend was picked whatever its health. `full`: every backend that would take it
  * has as much in flight as it may. `shed`: turned away on purpose. `fallback`: passed on to the fallback pool, which
- * counts what becomes of it, instead of any of these three.
+ * counts what becomes of it, instead of any of these three. `retry`: tried again elsewhere. `retry_denied`:
+ * it would have been, but the budget was spent.
  */
 export const INCIDENTS = [
   "no_backend",
@@ -57,6 +58,8 @@ export const INCIDENTS = [
   "full",
   "shed",
   "fallback",
+  "retry",
+  "retry_denied",
 ] as const;
 export type Incident = (typeof INCIDENTS)[number];
 

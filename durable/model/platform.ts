@@ -1,6 +1,9 @@
 /** Statuses the platform answers with when it could not reach a backend, or got nothing from it that makes sense. */
 export const PLATFORM_FAILURES: ReadonlySet<number> = new Set([520, 521, 522, 523, 525, 526, 527, 530]);
 
+/** Those of them that prove that the backend has not acted; after the others nobody knows. */
+export const NOT_SENT: ReadonlySet<number> = new Set([521, 522, 523, 525, 526, 530]);
+
 /** The platform waited for a backend in vain. */
 export const PLATFORM_TIMEOUT = 524;
 

@@ -4,6 +4,7 @@ import { integer, list, oneOf, record } from "./fields.ts";
 import { HealthCheckSchema } from "./health.ts";
 import { LIMITS } from "./limits.ts";
 import { PoolNameSchema } from "./names.ts";
+import { RetrySchema } from "./retry.ts";
 import {
   CookieNameSchema,
   HeaderNameSchema,
@@ -164,6 +165,7 @@ const poolEntries = {
    */
   maxInFlight: v.optional(v.nullable(integer(1, 10_000)), null),
   health: v.optional(HealthCheckSchema, {}),
+  retry: v.optional(RetrySchema, {}),
   /** Turns traffic away on purpose: to the fallback pool if there is one, else with 503. */
   shed: v.optional(record(shedEntries), {}),
   /** Default `[]`: round robin per request. */

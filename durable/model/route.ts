@@ -4,6 +4,7 @@ import { integer, list, oneOf, record } from "./fields.ts";
 import { LIMITS } from "./limits.ts";
 import { type PoolName, PoolNameSchema, RouteIdSchema } from "./names.ts";
 import { AffinitySchema, HeaderTimeoutSchema, PolicySchema } from "./pool.ts";
+import { RouteRetrySchema } from "./retry.ts";
 import { HeaderNameSchema } from "./token.ts";
 
 const HOST_RANGE =
@@ -98,6 +99,8 @@ const routeEntries = {
   rewritePath: v.optional(PathSchema),
   /** Instead of the pool's header timeout, milliseconds. */
   headerTimeoutMs: v.optional(HeaderTimeoutSchema),
+  /** Instead of what the pool says of retries; what is left out is the pool's to say. */
+  retry: v.optional(RouteRetrySchema),
 };
 
 /** Names a pool or a split, and not both. */
@@ -130,6 +133,7 @@ export const RoutePatchSchema = record({
   subset: v.nullish(SubsetSchema),
   rewritePath: v.nullish(PathSchema),
   headerTimeoutMs: v.nullish(HeaderTimeoutSchema),
+  retry: v.nullish(RouteRetrySchema),
 });
 export type RoutePatch = v.InferOutput<typeof RoutePatchSchema>;
 

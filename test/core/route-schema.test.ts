@@ -9,7 +9,7 @@ const PATH_RANGE =
   "must begin with '/', be percent-encoded, hold no '?', '#', '\\', '//' or dot segment, and be at most 1024 characters";
 const METHOD_RANGE = "must be an upper-case method name, such as GET";
 const KNOWN =
-  "host, path, methods, headers, pool, split, policy, affinity, subset, rewritePath, headerTimeoutMs";
+  "host, path, methods, headers, pool, split, policy, affinity, subset, rewritePath, headerTimeoutMs, retry";
 
 const POOL_OR_SPLIT = "is required, or split, and not both";
 

@@ -18,6 +18,8 @@ export interface Choosing {
   readonly nowMs: EpochMs;
   /** A random number, 0 ≤ chance < 1. */
   readonly chance: number;
+  /** Where the request has failed before. */
+  readonly tried: ReadonlySet<BackendId>;
 }
 
 /** The token that a client is to get with its answer. */

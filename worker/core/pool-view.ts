@@ -138,6 +138,11 @@ export class PoolView {
     return admits === "new" && this.#snapshot.tiers[tier]?.isPanicking === true;
   }
 
+  /** Whether anybody else takes what was tried at these. */
+  admitsBeside(tried: ReadonlySet<BackendId>): boolean {
+    return this.#snapshot.backends.some(({ id, admits }) => admits === "new" && !tried.has(id));
+  }
+
   /** Every sub-channel that has something to report, those of removed backends included. */
   channels(): readonly SubChannel[] {
     return this.#channels.all();
@@ -199,20 +204,20 @@ export class PoolView {
   }
 
   /** Bound traffic waits for no other backend, and is charged to the rotation that free traffic takes its turns in. */
-  #bind(choice: Choice, { policy, nowMs }: Choosing, among: Selection | null): Choice {
+  #bind(choice: Choice, { policy, nowMs, tried }: Choosing, among: Selection | null): Choice {
     if (choice.kind !== "backend") return choice;
     if (choice.channel.isFull) return FULL;
-    if (policy === "round_robin") among?.charge(choice.channel.id, nowMs);
+    if (policy === "round_robin" && tried.size === 0) among?.charge(choice.channel.id, nowMs);
     return choice;
   }
 
   /** Goes on with a session where it is, if its backend takes it and it may stay. */
   #continue(token: OpenedToken, choosing: Choosing, among: Selection | null): Choice {
-    const { nowMs } = choosing;
-    token.requests++;
+    const { nowMs, tried } = choosing;
+    if (tried.size === 0) token.requests++;
     const home = this.#channels.byServerId(token.serverId);
     if (home === null || home.backend.admits === "none") return this.#rescue(token, home, choosing, among);
-    if (home.isSkipped(nowMs) && this.#placeSession(token, choosing, among)?.isSkipped(nowMs) === false)
+    if (isAvoided(home, choosing) && isBetter(this.#placeSession(token, choosing, among), choosing))
       return this.#rescue(token, home, choosing, among);
     const hasMigrated = hasMoved(token, choosing);
     const kept = { ...NOTHING_NEW, channel: home, fate: "kept", hasMigrated } as const;
@@ -239,7 +244,7 @@ export class PoolView {
     // Not lost, but newer than this snapshot: whoever has a newer one can lead it there.
     if (previous === null)
       return channel === null ? NO_BACKEND : { ...NOTHING_NEW, channel, fate: "unknown" };
-    const cause = lossCause(home, nowMs);
+    const cause = lossCause(home, choosing);
     const rule = this.#sessions.ruleFor(cause);
     if (rule === "refuse") return SESSION_REFUSED;
     if (channel === null) return NO_BACKEND;
@@ -255,17 +260,18 @@ export class PoolView {
   /** A backend for a session by its id; of its own region, where its token knows one and anybody there is left. */
   #placeSession(
     { sessionId, region }: OpenedToken,
-    { policy, nowMs, chance }: Choosing,
+    choosing: Choosing,
     among: Selection | null,
   ): SubChannel | null {
     if (among === null) return null;
+    const { policy, nowMs, chance, tried } = choosing;
+    const isRetry = tried.size > 0;
     const key = this.#hash(`session ${sessionId}`);
     const placer = among.placer(policy);
-    const skipped = this.#channels.availability.skipped(nowMs);
+    const skipped = this.#avoided(choosing);
     const near = region === 0 ? NOBODY : this.#outside(region);
-    const pick = (exclude: ReadonlySet<BackendId>) =>
-      placer.pick({ exclude, isRetry: false, key, chance, nowMs });
-    return this.#find(pick(new Set([...near, ...skipped])) ?? pick(skipped) ?? pick(NOBODY));
+    const pick = (exclude: ReadonlySet<BackendId>) => placer.pick({ exclude, isRetry, key, chance, nowMs });
+    return this.#find(pick(new Set([...near, ...skipped])) ?? pick(skipped) ?? pick(tried));
   }
 
   #outside(region: number): ReadonlySet<BackendId> {
@@ -307,11 +313,10 @@ export class PoolView {
     if (held === null || channel === null || channel.backend.admits === "none") return null;
     const hasMigrated = connection.isExact && held.from !== connection.from;
     if (hasMigrated) held.from = connection.from;
-    const other = channel.isSkipped(nowMs)
+    const other = isAvoided(channel, choosing)
       ? this.#place(`connection ${connection.identity}`, choosing, among)
       : null;
-    const isBetter = other?.isSkipped(nowMs) === false;
-    return { channel: isBetter ? other : channel, hasMigrated, by: connection };
+    return { channel: isBetter(other, choosing) ? other : channel, hasMigrated, by: connection };
   }
 
   /** A value is led by the pool's hashing policy, its bound on load included; by the usual one if the pool has another. */
@@ -346,8 +351,10 @@ export class PoolView {
     const picker = among.picker(isKeyless ? keylessPolicy : choosing.policy, nowMs);
     const key = connection === null ? null : this.#hash(`connection ${connection.identity}`);
     const { availability } = this.#channels;
+    const { tried } = choosing;
+    const isRetry = tried.size > 0;
     const pick = (exclude: ReadonlySet<BackendId>) =>
-      this.#find(picker.pick({ exclude, isRetry: false, key, chance, nowMs }));
+      this.#find(picker.pick({ exclude: union(exclude, tried), isRetry, key, chance, nowMs }));
     const best = pick(availability.missing(nowMs));
     const channel = best ?? pick(availability.full);
     if (channel === null) return FULL;
@@ -378,14 +385,16 @@ export class PoolView {
   }
 
   /** Where a key leads: past what this isolate skips, unless it skips everybody. */
-  #lead(
-    picker: Picker,
-    key: Hash64,
-    { nowMs, chance }: Pick<Choosing, "nowMs" | "chance">,
-  ): SubChannel | null {
-    const pick = (exclude: ReadonlySet<BackendId>) =>
-      picker.pick({ exclude, isRetry: false, key, chance, nowMs });
-    return this.#find(pick(this.#channels.availability.skipped(nowMs)) ?? pick(NOBODY));
+  #lead(picker: Picker, key: Hash64, choosing: Choosing): SubChannel | null {
+    const { nowMs, chance, tried } = choosing;
+    const isRetry = tried.size > 0;
+    const pick = (exclude: ReadonlySet<BackendId>) => picker.pick({ exclude, isRetry, key, chance, nowMs });
+    return this.#find(pick(this.#avoided(choosing)) ?? pick(tried));
+  }
+
+  /** Backends that this isolate skips, and where the request has failed before. */
+  #avoided({ nowMs, tried }: Choosing): ReadonlySet<BackendId> {
+    return union(this.#channels.availability.skipped(nowMs), tried);
   }
 
   #find(picked: BackendId | null): SubChannel | null {
@@ -402,10 +411,24 @@ function connectionName({ credentials: { connection } }: Choosing): string | nul
   return connection === null ? null : `connection ${connection.identity}`;
 }
 
+/** Whether a request goes elsewhere though its backend admits it: this isolate skips it, or the request has failed there. */
+function isAvoided(channel: SubChannel, { nowMs, tried }: Choosing): boolean {
+  return channel.isSkipped(nowMs) || tried.has(channel.id);
+}
+
+function isBetter(channel: SubChannel | null, choosing: Choosing): channel is SubChannel {
+  return channel !== null && !isAvoided(channel, choosing);
+}
+
+function union(one: ReadonlySet<BackendId>, other: ReadonlySet<BackendId>): ReadonlySet<BackendId> {
+  if (other.size === 0) return one;
+  return one.size === 0 ? other : new Set([...one, ...other]);
+}
+
 /** Why a session's backend takes it no more. */
-function lossCause(home: SubChannel | null, nowMs: EpochMs): LossCause {
+function lossCause(home: SubChannel | null, choosing: Choosing): LossCause {
   if (home === null) return "removed";
-  return home.backend.isEjected || (home.backend.admits !== "none" && home.isSkipped(nowMs))
+  return home.backend.isEjected || (home.backend.admits !== "none" && isAvoided(home, choosing))
     ? "ejected"
     : "drained";
 }

@@ -1,5 +1,6 @@
 import { DEFAULT_POOL, type PoolName } from "../../durable/model/names.ts";
 import type { Affinity, PolicyName } from "../../durable/model/pool.ts";
+import type { RouteRetry } from "../../durable/model/retry.ts";
 import { poolsOf, type Route, type Subset } from "../../durable/model/route.ts";
 import { usesTokens } from "./affinity.ts";
 import type { KeyedHash } from "./keyed-hash.ts";
@@ -15,6 +16,7 @@ export interface Destination {
   /** Undefined: every backend of the pool may serve. */
   readonly subset: Subset | undefined;
   readonly headerTimeoutMs: number | undefined;
+  readonly retry: RouteRetry | undefined;
   /** The matched prefix and what it becomes; null: the path stays. */
   readonly rewrite: { readonly from: string; readonly to: string } | null;
 }
@@ -48,6 +50,7 @@ const TO_DEFAULT_POOL: Destination = {
   affinity: undefined,
   subset: undefined,
   headerTimeoutMs: undefined,
+  retry: undefined,
   rewrite: null,
 };
 
@@ -137,13 +140,14 @@ function bySpecificity(a: Route, b: Route): number {
 }
 
 function toDestination(route: Route, hash: KeyedHash): Destination {
-  const { id, pool, split, policy, affinity, subset, headerTimeoutMs, rewritePath: to } = route;
+  const { id, pool, split, policy, affinity, subset, headerTimeoutMs, retry, rewritePath: to } = route;
   return {
     to: pool ?? new Split(id, split ?? [], hash),
     policy,
     affinity,
     subset,
     headerTimeoutMs,
+    retry,
     rewrite: to === undefined ? null : { from: route.path, to },
   };
 }

@@ -3,6 +3,7 @@ import { DEFAULT_POOL_CONFIG } from "../../durable/model/pool.ts";
 import type { Snapshot } from "../../durable/model/snapshot.ts";
 import type { SyncReply } from "../../durable/model/sync.ts";
 import { PoolView } from "../core/pool-view.ts";
+import { RetryBudget } from "../core/retry-budget.ts";
 import { Tally } from "../core/tally.ts";
 import type { Env } from "../env.ts";
 import { type Acknowledgement, clock, DEFAULT_PATIENCE, Leased, type Source } from "./leased.ts";
@@ -12,6 +13,7 @@ import { callObject } from "./ring-client.ts";
 export class EdgePool implements Source<Snapshot, Env> {
   readonly leased: Leased<Snapshot, Env> = new Leased(this);
   readonly tally = new Tally();
+  readonly retryBudget = new RetryBudget();
   readonly #name: PoolName;
   readonly #isolate: string;
   readonly #onSnapshot: () => void;

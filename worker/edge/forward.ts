@@ -1,18 +1,22 @@
 import { isFetcher } from "../../durable/model/fetcher.ts";
 import type { Announcement } from "../../durable/model/health.ts";
 import type { Outcome } from "../../durable/model/outcome.ts";
-import { isPlatformRefusal, mayBePlatformRefusal } from "../../durable/model/platform.ts";
+import { isPlatformRefusal, mayBePlatformRefusal, NOT_SENT } from "../../durable/model/platform.ts";
+import type { RetryConfig } from "../../durable/model/retry.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
 import { classifyStatus } from "../core/classify.ts";
 import { mustFollow } from "../core/follow.ts";
 import { announcementIn, responseHeadersToDrop } from "../core/headers.ts";
 import { TIMED_OUT, UNREACHABLE } from "../core/problem.ts";
+import { type Failure, isRetryStatus } from "../core/retry.ts";
 import type { SubChannel } from "../core/sub-channel.ts";
 import { answerProblem } from "./answer-problem.ts";
 import type { EdgePool } from "./edge-pool.ts";
 import type { Guarded } from "./header-watch.ts";
 import { clock } from "./leased.ts";
 import type { Passage } from "./passage.ts";
+import { parseRetryAfter } from "./retry-after.ts";
+import type { OnFailure } from "./tries.ts";
 import { pumpWebSocket } from "./upgrade.ts";
 
 /** One attempt at one backend. The sub-channel has counted it as in flight already. */
@@ -22,11 +26,16 @@ export interface Attempt {
   /** With query, beginning with `/`. */
   readonly path: string;
   readonly headers: Headers;
+  /** Null: there is none. */
+  readonly body: ReadableStream | null;
   readonly headerTimeoutMs: number;
   /** When it begins. */
   readonly nowMs: EpochMs;
   /** What the answer gets besides the backend's headers, made when it is there; null: nothing. */
   readonly addedHeaders: (() => AddedHeaders) | null;
+  /** When it is worth another one. */
+  readonly retry: RetryConfig;
+  readonly onFailure: OnFailure;
 }
 
 /** The only status that brings a WebSocket (RFC 6455 §4.1). */
@@ -45,11 +54,11 @@ export function forward(passage: Passage, attempt: Attempt): Promise<Response> {
 }
 
 /** Sends the request on: through the backend's binding where it names one, body streamed, redirects not followed. */
-function send({ channel, path, headers }: Attempt, passage: Passage): Promise<Response> {
+function send({ channel, path, headers, body }: Attempt, passage: Passage): Promise<Response> {
   const { request, env } = passage;
   const { via } = channel.backend;
   const url = channel.backend.url + path;
-  const { method, body } = request;
+  const { method } = request;
   // An upload breaks when its client leaves, and only who has asked in time can tell that from a backend's fault.
   if (body !== null) void passage.gone;
   // A GET may have a body (RFC 9110 §9.3.1), which the runtime takes from a whole request only.
@@ -73,30 +82,23 @@ function send({ channel, path, headers }: Attempt, passage: Passage): Promise<Re
 /** One attempt after it was sent: counts what becomes of it once, and ends it once. */
 class Exchange implements Guarded {
   readonly passage: Passage;
-  readonly #pool: EdgePool;
-  readonly #channel: SubChannel;
-  readonly #headerTimeoutMs: number;
-  readonly #sinceMs: EpochMs;
-  readonly #addedHeaders: Attempt["addedHeaders"];
+  readonly #attempt: Attempt;
   #isCounted = false;
   #isOver = false;
 
-  constructor(passage: Passage, { pool, channel, headerTimeoutMs, nowMs, addedHeaders }: Attempt) {
+  constructor(passage: Passage, attempt: Attempt) {
     this.passage = passage;
-    this.#pool = pool;
-    this.#channel = channel;
-    this.#headerTimeoutMs = headerTimeoutMs;
-    this.#sinceMs = nowMs;
-    this.#addedHeaders = addedHeaders;
+    this.#attempt = attempt;
   }
 
   receive(response: Response): Response | Promise<Response> {
     const { status, headers } = response;
-    const outcome = classifyStatus(status, this.#pool.blamed);
+    const { pool, channel, retry } = this.#attempt;
+    const outcome = classifyStatus(status, pool.blamed);
     if (outcome === "unreachable" || outcome === "timed_out") {
       // Its body is the platform's error page, which speaks of the backend's host.
-      this.passage.waitUntil(response.body?.cancel() ?? Promise.resolve());
-      return this.#replace(outcome);
+      this.#drop(response);
+      return this.#replace(outcome, { kind: NOT_SENT.has(status) ? "not_sent" : "broken" });
     }
     if (status === 403 && mayBePlatformRefusal(response)) {
       const answer = this.#receiveRefusal(response);
@@ -104,24 +106,33 @@ class Exchange implements Guarded {
       return answer;
     }
     this.#count(outcome);
-    if (this.#pool.isTrusting) this.#hear(announcementIn(headers));
+    if (pool.isTrusting) this.#hear(announcementIn(headers));
+    if (isRetryStatus(status, retry)) {
+      const retryAfterMs = parseRetryAfter(headers.get("retry-after"), clock());
+      const again = this.#tryAgain({ kind: "status", status, retryAfterMs });
+      if (again !== null) {
+        this.#drop(response);
+        this.#end();
+        return again;
+      }
+    }
     if (status === SWITCHING_PROTOCOLS && response.webSocket !== null) {
       const socket = pumpWebSocket(response, response.webSocket, () => this.#end());
       return this.#withOwnHeaders(socket);
     }
     // The body is asked for last: merely looking at it makes the runtime build a stream for JavaScript.
-    if (mustFollow(headers, this.#channel.backend.admits) && response.body !== null)
+    if (mustFollow(headers, channel.backend.admits) && response.body !== null)
       return this.#follow(response, response.body);
     this.#end();
     return this.#withOwnHeaders(response, headers);
   }
 
-  fail(): Response {
-    return this.#replace("unreachable");
+  fail(): Response | Promise<Response> {
+    return this.#replace("unreachable", { kind: "broken" });
   }
 
-  giveUp(): Response {
-    return this.#replace("timed_out");
+  giveUp(): Response | Promise<Response> {
+    return this.#replace("timed_out", { kind: "broken" });
   }
 
   abandon(lastSeenMs: EpochMs): void {
@@ -133,11 +144,12 @@ class Exchange implements Guarded {
     if (response.body === null) return this.#pass(response);
     try {
       const bytes = await response.arrayBuffer();
-      if (isPlatformRefusal(new TextDecoder().decode(bytes))) return this.#replace("unreachable");
+      if (isPlatformRefusal(new TextDecoder().decode(bytes)))
+        return await this.#replace("unreachable", { kind: "not_sent" });
       const { status, statusText, headers } = response;
       return this.#pass(new Response(bytes, { status, statusText, headers, encodeBody: "manual" }));
     } catch {
-      return this.#replace("unreachable");
+      return await this.#replace("unreachable", { kind: "broken" });
     }
   }
 
@@ -163,7 +175,7 @@ class Exchange implements Guarded {
   /** The response as the client gets it: untouched, unless some header must not pass or one is added. */
   #withOwnHeaders(response: Response, received = response.headers): Response {
     const dropped = responseHeadersToDrop(received);
-    const added = this.#addedHeaders?.() ?? null;
+    const added = this.#attempt.addedHeaders?.() ?? null;
     if (dropped === null && added === null) return response;
     const { status, statusText, webSocket } = response;
     const headers = new Headers(received);
@@ -177,33 +189,46 @@ class Exchange implements Guarded {
       : new Response(null, { status, webSocket, headers });
   }
 
-  /** Answers in the place of a backend that gave no answer worth passing on; none is blamed for a client that left. */
-  #replace(outcome: "unreachable" | "timed_out"): Response {
-    this.#count(this.passage.isAbandoned ? "client_gone" : outcome);
+  /**
+   * Answers in the place of a backend that gave no answer worth passing on: with another one's, if the request may be tried
+   * again. Nobody is blamed for a client that left, and nothing is done for it any more.
+   */
+  #replace(outcome: "unreachable" | "timed_out", failure: Failure): Response | Promise<Response> {
+    const { isAbandoned, request } = this.passage;
+    this.#count(isAbandoned ? "client_gone" : outcome);
     this.#end();
-    return answerProblem(outcome === "timed_out" ? TIMED_OUT : UNREACHABLE, this.passage.request);
+    const again = isAbandoned ? null : this.#tryAgain(failure);
+    return again ?? answerProblem(outcome === "timed_out" ? TIMED_OUT : UNREACHABLE, request);
+  }
+
+  #tryAgain(failure: Failure): Promise<Response> | null {
+    return this.#attempt.onFailure(failure);
+  }
+
+  #drop(response: Response): void {
+    this.passage.waitUntil(response.body?.cancel() ?? Promise.resolve());
   }
 
   #count(outcome: Outcome, untilMs: EpochMs | null = null): void {
     if (this.#isCounted) return;
     this.#isCounted = true;
+    const { channel, headerTimeoutMs, nowMs: sinceMs } = this.#attempt;
     const nowMs = clock();
-    const waitedMs = (untilMs ?? nowMs) - this.#sinceMs;
-    const isUrgent = this.#channel.count(outcome, { waitedMs, timeoutMs: this.#headerTimeoutMs, nowMs });
-    if (isUrgent) this.#report(nowMs);
+    const waitedMs = (untilMs ?? nowMs) - sinceMs;
+    if (channel.count(outcome, { waitedMs, timeoutMs: headerTimeoutMs, nowMs })) this.#report(nowMs);
   }
 
   #hear(said: Announcement | null): void {
     const nowMs = clock();
-    if (this.#channel.hear(said, nowMs)) this.#report(nowMs);
+    if (this.#attempt.channel.hear(said, nowMs)) this.#report(nowMs);
   }
 
   #report(nowMs: EpochMs): void {
-    this.#pool.leased.hurry(this.passage.env, this.passage, nowMs);
+    this.#attempt.pool.leased.hurry(this.passage.env, this.passage, nowMs);
   }
 
   #end(): void {
-    if (!this.#isOver) this.#channel.end();
+    if (!this.#isOver) this.#attempt.channel.end();
     this.#isOver = true;
   }
 }

@@ -29,9 +29,9 @@ export interface Guarded {
   /** The backend's response headers are here. */
   receive(response: Response): Response | Promise<Response>;
   /** There will be none. */
-  fail(): Response;
+  fail(): Response | Promise<Response>;
   /** There are none at the deadline. */
-  giveUp(): Response;
+  giveUp(): Response | Promise<Response>;
   /**
    * The client has left, as far as can be seen: an answer may still be asked for after that. What the backend was waited
    * for until `lastSeenMs`, no later than now, was waited for in earnest.
@@ -110,7 +110,7 @@ export class HeaderWatch {
 class Wait {
   readonly guarded: Guarded;
   readonly sinceMs: EpochMs;
-  readonly #resolve: (answer: Response) => void;
+  readonly #resolve: (answer: Response | Promise<Response>) => void;
   readonly #deadlineMs: EpochMs;
   #isOver = false;
   #isAttended = false;
@@ -118,7 +118,12 @@ class Wait {
   #call: () => void = doNothing;
   #stopAttending: () => void = doNothing;
 
-  constructor(guarded: Guarded, resolve: (answer: Response) => void, sinceMs: EpochMs, deadlineMs: EpochMs) {
+  constructor(
+    guarded: Guarded,
+    resolve: (answer: Response | Promise<Response>) => void,
+    sinceMs: EpochMs,
+    deadlineMs: EpochMs,
+  ) {
     this.guarded = guarded;
     this.#resolve = resolve;
     this.sinceMs = sinceMs;

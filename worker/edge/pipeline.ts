@@ -1,4 +1,5 @@
 import type { PoolConfig } from "../../durable/model/pool.ts";
+import type { RetryConfig } from "../../durable/model/retry.ts";
 import type { RoutingTable } from "../../durable/model/snapshot.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
 import type { Choice, Choosing, Chosen } from "../core/choice.ts";
@@ -14,7 +15,9 @@ import {
   type Problem,
   SESSION_LOST,
   SHED,
+  UNREACHABLE,
 } from "../core/problem.ts";
+import { decideRetry, type Failure, retryRules } from "../core/retry.ts";
 import { type Destination, matchRoute, rewritePath } from "../core/route.ts";
 import { TOKEN_RANDOM_BYTES } from "../core/sessions.ts";
 import { Split } from "../core/split.ts";
@@ -24,12 +27,14 @@ import type { EdgePool } from "./edge-pool.ts";
 import { type AddedHeaders, forward } from "./forward.ts";
 import { clock, type Obtained } from "./leased.ts";
 import type { Passage } from "./passage.ts";
+import { Tries } from "./tries.ts";
 
 /** Where it goes, and for whom. */
 interface Way {
   readonly destination: Destination;
   readonly deployment: string;
   readonly client: Client;
+  readonly tries: Tries;
   /** The routing table is past its lease. */
   readonly isDegraded: boolean;
   /** In a fallback pool: why the pool that the route leads to has passed it on. Null in that pool itself. */
@@ -68,7 +73,8 @@ function findPool(passage: Passage, table: Obtained<RoutingTable>, nowMs: EpochM
     return answerProblem(LOOP, request);
   }
   const client = new Client(headers, request.cf, target.query, isolate.settings.front);
-  const way: Way = { destination, deployment, client, isDegraded: table.isDegraded, passedOn: null };
+  const tries = new Tries(passage, nowMs);
+  const way: Way = { destination, deployment, client, tries, isDegraded: table.isDegraded, passedOn: null };
   return to instanceof Split
     ? chooseSide(passage, way, to, nowMs)
     : holdSnapshot(passage, way, isolate.pool(to), nowMs);
@@ -96,40 +102,86 @@ function chooseSide(passage: Passage, way: Way, split: Split, nowMs: EpochMs): A
 }
 
 function holdSnapshot(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs): Answer {
-  if (way.isDegraded) pool.tally.countIncident("degraded");
+  const { isFirst } = way.tries;
+  if (way.isDegraded && isFirst) pool.tally.countIncident("degraded");
   if (pool.leased.fresh(nowMs) !== null) return attempt(passage, way, pool, nowMs);
   return pool.leased.obtain(passage.env, passage, nowMs).then((obtained) => {
     // A fallback pool that is not there is as good as none.
     if (obtained === null) return answerProblem(way.passedOn ?? NO_SNAPSHOT, passage.request);
-    if (obtained.isDegraded && !way.isDegraded) pool.tally.countIncident("degraded");
+    if (obtained.isDegraded && !way.isDegraded && isFirst) pool.tally.countIncident("degraded");
     return attempt(passage, way, pool, clock());
   });
 }
 
 function attempt(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs): Answer {
-  const { destination } = way;
+  const { destination, tries } = way;
   const { view, tally } = pool;
   if (view === null) return answerProblem(NO_SNAPSHOT, passage.request);
-  tally.countProtocol(way.client.protocol);
-  const choice = view.choose(choosing(way, view.snapshot.config, nowMs));
+  const { config } = view.snapshot;
+  const { isFirst } = tries;
+  if (isFirst) {
+    tally.countProtocol(way.client.protocol);
+    pool.retryBudget.deposit(nowMs);
+  }
+  const choice = view.choose(choosing(way, config, nowMs));
   if (choice.kind !== "backend") return doWithout(passage, way, pool, choice.kind);
   const { channel, fate, grant } = choice;
-  if (fate !== null) tally.countSession(fate);
+  if (isFirst && fate !== null) tally.countSession(fate);
   if (choice.hasMigrated) tally.countIncident("migration");
   if (choice.isDesperate || view.isPanicking(channel.backend)) tally.countIncident("panic");
+  tries.begin(channel.id);
+  const retry = retryRules(config.retry, destination.retry);
+  const leftMs = retry.totalTimeoutMs - (nowMs - tries.beganMs);
   return forward(passage, {
     pool,
     channel,
     path: rewritePath(destination, passage.target.path) + passage.target.query,
     headers: backendHeaders(passage, way, choice),
-    headerTimeoutMs: destination.headerTimeoutMs ?? view.snapshot.config.headerTimeoutMs,
+    body: tries.body(retry),
+    headerTimeoutMs: Math.min(destination.headerTimeoutMs ?? config.headerTimeoutMs, leftMs),
     nowMs,
     addedHeaders: grant === null ? null : () => tokenHeaders(view, choice),
+    retry,
+    onFailure: (failure) => tryAgain(passage, way, pool, failure, retry),
+  });
+}
+
+/** Another attempt after one that failed, at another backend or by the fallback pool; null when there will be none. */
+function tryAgain(
+  passage: Passage,
+  way: Way,
+  pool: EdgePool,
+  failure: Failure,
+  retry: RetryConfig,
+): Promise<Response> | null {
+  const { tries } = way;
+  const nowMs = clock();
+  const waitMs = decideRetry(failure, tries.describe(nowMs, Math.random()), retry);
+  if (waitMs === null) return null;
+  const hasOther = pool.view?.admitsBeside(tries.backends) === true;
+  if (!hasOther && (pool.fallback === null || way.passedOn !== null)) return null;
+  if (!pool.retryBudget.withdraw(retry.budget, nowMs)) {
+    pool.tally.countIncident("retry_denied");
+    return null;
+  }
+  pool.tally.countIncident("retry");
+  return elapse(waitMs).then(() =>
+    hasOther ? holdSnapshot(passage, way, pool, clock()) : passOn(passage, way, pool, UNREACHABLE),
+  );
+}
+
+function elapse(durationMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, durationMs);
   });
 }
 
 /** What the choice of a backend depends on: the route's word, else the pool's; in a fallback pool its own alone. */
-function choosing({ destination, client, passedOn }: Way, config: PoolConfig, nowMs: EpochMs): Choosing {
+function choosing(
+  { destination, client, passedOn, tries }: Way,
+  config: PoolConfig,
+  nowMs: EpochMs,
+): Choosing {
   const { policy, affinity, subset } = passedOn === null ? destination : NO_WISHES;
   return {
     policy: policy ?? config.policy,
@@ -138,6 +190,7 @@ function choosing({ destination, client, passedOn }: Way, config: PoolConfig, no
     credentials: client,
     nowMs,
     chance: Math.random(),
+    tried: tries.backends,
   };
 }
 
@@ -145,14 +198,20 @@ const NO_WISHES = { policy: undefined, affinity: undefined, subset: undefined };
 
 /** Answers for a pool that has no backend for a request: with its fallback pool's, if it has one. */
 function doWithout(passage: Passage, way: Way, pool: EdgePool, why: Unserved): Answer {
-  const { fallback, tally } = pool;
   const problem = UNSERVED[why];
-  if (fallback !== null && way.passedOn === null && why !== "session_refused") {
-    tally.countIncident("fallback");
-    return holdSnapshot(passage, { ...way, passedOn: problem }, passage.isolate.pool(fallback), clock());
-  }
-  tally.countIncident(why);
+  if (pool.fallback !== null && way.passedOn === null && why !== "session_refused")
+    return passOn(passage, way, pool, problem);
+  pool.tally.countIncident(why);
   return answerProblem(problem, passage.request);
+}
+
+/** Lets the fallback pool serve; `problem` is the answer if there is no such pool. */
+function passOn(passage: Passage, way: Way, pool: EdgePool, problem: Problem): Answer {
+  if (pool.fallback === null) return answerProblem(problem, passage.request);
+  pool.tally.countIncident("fallback");
+  way.tries.changePool();
+  const fallback = passage.isolate.pool(pool.fallback);
+  return holdSnapshot(passage, { ...way, passedOn: problem }, fallback, clock());
 }
 
 type Unserved = Exclude<Choice["kind"], "backend">;

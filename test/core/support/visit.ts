@@ -27,9 +27,10 @@ export function visit(told: Told = {}): Choosing {
     subset = null,
     nowMs = NOON,
     chance = 0,
+    tried = new Set(),
   } = told;
   const credentials = { headers: new Headers(headers), query, clientAddress, connection: from };
-  return { policy, affinity, subset, credentials, nowMs, chance };
+  return { policy, affinity, subset, credentials, nowMs, chance, tried };
 }
 
 /**

@@ -349,7 +349,15 @@ export class World {
       connection: isFromConnection ? connection(session.connection) : null,
     };
     const nowMs = this.#nowMs;
-    const choice = view.choose({ policy, affinity, subset: null, credentials, nowMs, chance: dice.next() });
+    const choice = view.choose({
+      policy,
+      affinity,
+      subset: null,
+      credentials,
+      nowMs,
+      chance: dice.next(),
+      tried: new Set(),
+    });
     const given = choice.kind === "backend" ? this.#answer(view, choice, dice) : null;
     const identity = credentials.connection?.identity ?? null;
     const { version } = held.document;

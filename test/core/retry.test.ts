@@ -1,0 +1,109 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { DEFAULT_POOL_CONFIG } from "../../durable/model/pool.ts";
+import { decideRetry, type Failure, isRetryStatus, retryRules, type Tried } from "../../worker/core/retry.ts";
+
+const RULES = DEFAULT_POOL_CONFIG.retry;
+
+const GET: Tried = {
+  method: "GET",
+  hasIdempotencyKey: false,
+  isEarlyData: false,
+  isReplayable: true,
+  attempts: 1,
+  elapsedMs: 0,
+  chance: 0.5,
+};
+
+const NOT_SENT: Failure = { kind: "not_sent" };
+const BROKEN: Failure = { kind: "broken" };
+
+function status(code: number, retryAfterMs: number | null = null): Failure {
+  return { kind: "status", status: code, retryAfterMs };
+}
+
+const FAILURES: readonly (readonly [string, Failure])[] = [
+  ["it was not sent", NOT_SENT],
+  ["nobody knows what became of it", BROKEN],
+  ["the answer is 503", status(503)],
+];
+
+// Who may act twice: by method and key.
+const SENDERS = [
+  ["GET", { method: "GET" }, true],
+  ["HEAD", { method: "HEAD" }, true],
+  ["PUT", { method: "PUT" }, true],
+  ["DELETE", { method: "DELETE" }, true],
+  ["POST", { method: "POST" }, false],
+  ["PATCH", { method: "PATCH" }, false],
+  ["POST with Idempotency-Key", { method: "POST", hasIdempotencyKey: true }, true],
+] as const;
+
+describe.each(FAILURES)("when %s", (_, failure) => {
+  it.each(SENDERS)("%s", (_sender, sender, mayActTwice) => {
+    const mayRetry = failure.kind === "not_sent" || mayActTwice;
+    for (const isReplayable of [true, false]) {
+      for (const attempts of [1, 2, 3]) {
+        const decided = decideRetry(failure, { ...GET, ...sender, isReplayable, attempts }, RULES);
+        expect(decided !== null).toBe(mayRetry && isReplayable && attempts < 3);
+      }
+    }
+  });
+});
+
+it("takes no key for a licence where the pool does not", () => {
+  const keyed = { ...GET, method: "POST", hasIdempotencyKey: true };
+  expect(decideRetry(BROKEN, keyed, { ...RULES, idempotencyKeys: false })).toBeNull();
+});
+
+describe("425 Too Early (RFC 8470)", () => {
+  it("is tried again whatever the method, since the server has not acted", () => {
+    expect(decideRetry(status(425), { ...GET, method: "POST" }, RULES)).not.toBeNull();
+    expect(isRetryStatus(425, RULES)).toBe(true);
+  });
+
+  it("goes to a client that said `Early-Data` itself", () => {
+    expect(decideRetry(status(425), { ...GET, isEarlyData: true }, RULES)).toBeNull();
+  });
+});
+
+describe("the wait", () => {
+  it("is fully jittered, doubles, and has a bound", () => {
+    const longest = [1, 2, 3, 4, 5].map((attempts) =>
+      decideRetry(BROKEN, { ...GET, attempts, chance: 1 }, { ...RULES, maxAttempts: 10 }),
+    );
+    expect(longest).toEqual([25, 75, 175, 250, 250]);
+    expect(decideRetry(BROKEN, { ...GET, chance: 0 }, RULES)).toBe(0);
+  });
+
+  it("is as long as the backend asks, unless that is too long for the client", () => {
+    expect(decideRetry(status(503, 2_000), GET, RULES)).toBe(2_000);
+    expect(decideRetry(status(503, 30_000), GET, RULES)).toBeNull();
+  });
+
+  it("never ends after the total timeout", () => {
+    fc.assert(
+      fc.property(
+        fc.nat({ max: 60_000 }),
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        (elapsedMs, chance) => {
+          const waitMs = decideRetry(BROKEN, { ...GET, elapsedMs, chance }, RULES);
+          expect(waitMs === null || elapsedMs + waitMs < RULES.totalTimeoutMs).toBe(true);
+        },
+      ),
+    );
+  });
+});
+
+it("retries the statuses that the pool says", () => {
+  expect([200, 404, 500, 502, 503, 504].filter((code) => isRetryStatus(code, RULES))).toEqual([
+    502, 503, 504,
+  ]);
+});
+
+it("lets a route say what it wants otherwise, and the pool the rest", () => {
+  expect(retryRules(RULES, undefined)).toBe(RULES);
+  const rules = retryRules(RULES, { maxAttempts: 1, statuses: [], methods: ["POST"], totalTimeoutMs: 10 });
+  expect(rules).toEqual({ ...RULES, maxAttempts: 1, statuses: [], methods: ["POST"], totalTimeoutMs: 10 });
+  expect(retryRules(RULES, { statuses: [500] })).toEqual({ ...RULES, statuses: [500] });
+});

@@ -1,0 +1,75 @@
+import type { RetryConfig, RouteRetry } from "../../durable/model/retry.ts";
+
+/**
+ * How an attempt failed. `not_sent`: the platform says that it never reached the backend (521, 522, 523, 525, 526, 530, or its
+ * refusal to fetch the address). `broken`: anything else that brought no answer, after which nobody knows what the backend
+ * has done (520, 524, 527, an exception, no headers in time). `status`: it answered, with a status that is worth a retry.
+ */
+export type Failure =
+  | { readonly kind: "not_sent" | "broken" }
+  | { readonly kind: "status"; readonly status: number; readonly retryAfterMs: number | null };
+
+/** What a retry hangs on. */
+export interface Tried {
+  readonly method: string;
+  readonly hasIdempotencyKey: boolean;
+  /** It came in a TLS 1.3 handshake that may be replayed (RFC 8470). */
+  readonly isEarlyData: boolean;
+  /** Whether there is no body, or all of it that was sent can be sent again. */
+  readonly isReplayable: boolean;
+  /** Attempts so far, this one included. */
+  readonly attempts: number;
+  /** Since the request came, milliseconds. */
+  readonly elapsedMs: number;
+  /** A random number, 0 ≤ chance < 1. */
+  readonly chance: number;
+}
+
+/** Too early: the server does not want to act on what may be replayed (RFC 8470 §5.2). */
+const TOO_EARLY = 425;
+
+/**
+ * How long to wait before a request is tried elsewhere, milliseconds; null: it is not tried again. Whether the budget allows
+ * it is another question.
+ */
+export function decideRetry(failure: Failure, tried: Tried, config: RetryConfig): number | null {
+  const { attempts, elapsedMs, isReplayable, chance } = tried;
+  if (attempts >= config.maxAttempts || !isReplayable || !isWorthIt(failure, tried, config)) return null;
+  const waitMs = Math.max(backoffMs(attempts, chance, config), askedMs(failure));
+  return elapsedMs + waitMs < config.totalTimeoutMs ? waitMs : null;
+}
+
+/** What a pool says of retries, and a route says instead. */
+export function retryRules(pool: RetryConfig, route: RouteRetry | undefined): RetryConfig {
+  if (route === undefined) return pool;
+  const { maxAttempts, statuses, methods, totalTimeoutMs } = route;
+  return {
+    ...pool,
+    maxAttempts: maxAttempts ?? pool.maxAttempts,
+    statuses: statuses ?? pool.statuses,
+    methods: methods ?? pool.methods,
+    totalTimeoutMs: totalTimeoutMs ?? pool.totalTimeoutMs,
+  };
+}
+
+/** Whether a response with this status may be worth a retry at all. */
+export function isRetryStatus(status: number, { statuses }: Pick<RetryConfig, "statuses">): boolean {
+  return status >= 400 && (status === TOO_EARLY || statuses.includes(status));
+}
+
+function isWorthIt(failure: Failure, tried: Tried, config: RetryConfig): boolean {
+  if (failure.kind === "not_sent") return true;
+  // One who takes early data itself has to be told, and tries again when the handshake is over.
+  if (failure.kind === "status" && failure.status === TOO_EARLY) return !tried.isEarlyData;
+  return config.methods.includes(tried.method) || (config.idempotencyKeys && tried.hasIdempotencyKey);
+}
+
+/** Fully jittered and exponential, as Envoy does it. */
+function backoffMs(attempts: number, chance: number, config: RetryConfig): number {
+  return chance * Math.min((2 ** attempts - 1) * config.backoffMs, config.maxBackoffMs);
+}
+
+/** How long the backend has asked to be left alone: others may be as busy, so that holds for them too. */
+function askedMs(failure: Failure): number {
+  return failure.kind === "status" ? (failure.retryAfterMs ?? 0) : 0;
+}
