@@ -27,7 +27,10 @@ export const RetrySchema = record({
   methods: v.optional(list(MethodSchema, 16), IDEMPOTENT),
   /** Whether `Idempotency-Key` makes any method one of these. Default true: a backend that ignores it may act twice. */
   idempotencyKeys: v.optional(v.boolean("must be true or false"), true),
-  /** A body is kept for another try up to so many bytes; a longer one is sent once. Default 65536. 0: none is kept. */
+  /**
+   * A body is kept for another try if `Content-Length` says that it is no longer, bytes; any other is sent once. Default
+   * 65536. 0: none is kept.
+   */
   bodyBytes: v.optional(integer(0, 1_048_576), 65_536),
   /** The n-th retry waits at random up to (2^n − 1) times this, milliseconds. Default 25. */
   backoffMs: v.optional(integer(0, 10_000), 25),

@@ -18,7 +18,7 @@ function statuses(cluster: Cluster, count: number): Promise<readonly number[]> {
 
 it("skips a backend that is killed under traffic after three failures, and shares exactly among the others", async () => {
   const cluster = await start();
-  await cluster.putPool("default", ["a", "b", "c"], { health: LONG });
+  await cluster.putPool("default", ["a", "b", "c"], { health: LONG, retry: { maxAttempts: 1 } });
   expect(new Set(await statuses(cluster, 6))).toEqual(new Set([200]));
   await cluster.stopBackend("b");
   const failed = (await statuses(cluster, 40)).filter((status) => status !== 200);

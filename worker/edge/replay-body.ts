@@ -1,37 +1,27 @@
 /**
- * A request's body that can be sent again. It streams to the backend as it comes, and what has come is kept while it is no
- * more than a limit; of a longer one nothing is kept any more, and it is sent once.
+ * A request's body that can be sent again: it streams to a backend as it comes, and what has come is kept. Only for bodies
+ * whose length is known and short. One of unknown length that breaks off would look whole to the backend, because the
+ * runtime ends a chunked request in good order when a stream of ours fails.
  */
 export class ReplayBody {
-  readonly #source: ReadableStream<Uint8Array>;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
-  readonly #length: number | null;
-  readonly #limitBytes: number;
+  readonly #lengthBytes: number;
   readonly #kept: Uint8Array[] = [];
-  #keptBytes = 0;
   #isComplete = false;
   /** The read that is under way: whoever wants the next chunk waits for the same one. */
   #reading: Promise<void> | null = null;
   /** Grows with every copy: an older one stops when there is a newer. */
   #copies = 0;
 
-  /** `length` as `Content-Length` has it; null: not known. */
-  constructor(source: ReadableStream<Uint8Array>, length: number | null, limitBytes: number) {
-    this.#source = source;
+  /** `lengthBytes` as `Content-Length` has it. */
+  constructor(source: ReadableStream<Uint8Array>, lengthBytes: number) {
     this.#reader = source.getReader();
-    this.#length = length;
-    this.#limitBytes = limitBytes;
-  }
-
-  /** Whether another copy would be whole. */
-  get isReplayable(): boolean {
-    return this.#keptBytes <= this.#limitBytes;
+    this.#lengthBytes = lengthBytes;
   }
 
   /** The body from its beginning, for one attempt. The copy before, if there is one, gets no more. */
   open(): ReadableStream {
-    const { readable, writable } =
-      this.#length === null ? new IdentityTransformStream() : new FixedLengthStream(this.#length);
+    const { readable, writable } = new FixedLengthStream(this.#lengthBytes);
     this.#copies++;
     // What breaks on the way to the backend is the attempt's failure, which the attempt sees itself.
     this.#pump(writable, this.#copies).catch(() => {});
@@ -45,14 +35,12 @@ export class ReplayBody {
         while (index >= this.#kept.length && !this.#isComplete) {
           this.#reading ??= this.#read();
           await this.#reading;
-          if (copy !== this.#copies) return;
         }
         const chunk = this.#kept[index];
         if (chunk === undefined) return await writer.close();
         await writer.write(chunk);
-        if (!this.isReplayable && index + 1 === this.#kept.length)
-          return await this.#passRest(writer, writable);
       }
+      throw new Error("this body is sent elsewhere");
     } catch (error) {
       await writer.abort(error);
       throw error;
@@ -63,23 +51,9 @@ export class ReplayBody {
     try {
       const { value, done } = await this.#reader.read();
       if (done) this.#isComplete = true;
-      else {
-        this.#kept.push(value);
-        this.#keptBytes += value.byteLength;
-      }
+      else this.#kept.push(value);
     } finally {
       this.#reading = null;
     }
-  }
-
-  /** Too long to be kept: the rest goes straight through, and what was kept is let go. */
-  async #passRest(
-    writer: WritableStreamDefaultWriter<Uint8Array>,
-    writable: WritableStream<Uint8Array>,
-  ): Promise<void> {
-    this.#kept.length = 0;
-    writer.releaseLock();
-    this.#reader.releaseLock();
-    await this.#source.pipeTo(writable);
   }
 }

@@ -45,12 +45,10 @@ export class Tries {
     const { body, method } = this.#passage.request;
     if (body === null) return null;
     if (this.#replay === undefined) {
-      const stated = this.#passage.headers.get("content-length");
-      const length = stated === null ? null : Number(stated);
-      const mayBeKept = maxAttempts > 1 && bodyBytes > 0 && (length ?? 0) <= bodyBytes;
+      const lengthBytes = Number(this.#passage.headers.get("content-length") ?? Number.POSITIVE_INFINITY);
       // The runtime takes the odd body of a GET from a whole request only.
-      const isKept = mayBeKept && method !== "GET" && method !== "HEAD";
-      this.#replay = isKept ? new ReplayBody(body, length, bodyBytes) : null;
+      const isKept = maxAttempts > 1 && lengthBytes <= bodyBytes && method !== "GET" && method !== "HEAD";
+      this.#replay = isKept ? new ReplayBody(body, lengthBytes) : null;
     }
     return this.#replay === null ? body : this.#replay.open();
   }
@@ -62,7 +60,7 @@ export class Tries {
       method: request.method,
       hasIdempotencyKey: headers.has("idempotency-key"),
       isEarlyData: headers.get("early-data") === "1",
-      isReplayable: request.body === null || (this.#replay?.isReplayable ?? false),
+      isReplayable: request.body === null || this.#replay instanceof ReplayBody,
       attempts: this.#attempts,
       elapsedMs: nowMs - this.beganMs,
       chance,
