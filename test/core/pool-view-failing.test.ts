@@ -69,7 +69,7 @@ describe("what is bound to a backend that has just failed", () => {
     view
       .channels()
       .find(({ id }) => id === backendId("b"))
-      ?.count("answered", { waitedMs: 1, timeoutMs: 1, nowMs: NOON });
+      ?.count("answered", { waitedMs: 1, timeoutMs: 1, nowMs: after(NOON, 10) });
     expect(placed(0)).toEqual(before);
   });
 

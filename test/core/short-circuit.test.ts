@@ -9,7 +9,7 @@ const RULES = { connectFailures: 3, gatewayErrors: 5, minSkipMs: 1_000, maxSkipM
 
 function circuit(...outcomes: readonly Outcome[]): ShortCircuit {
   const made = new ShortCircuit(RULES);
-  for (const outcome of outcomes) made.observe(outcome, NOON);
+  for (const outcome of outcomes) made.observe(outcome, NOON, NOON);
   return made;
 }
 
@@ -17,7 +17,7 @@ function circuit(...outcomes: readonly Outcome[]): ShortCircuit {
 function attempt(tried: ShortCircuit, laterMs: number, outcome: Outcome): boolean {
   const nowMs = after(NOON, laterMs);
   tried.begin(nowMs);
-  return tried.observe(outcome, nowMs);
+  return tried.observe(outcome, nowMs, nowMs);
 }
 
 function skips(tried: ShortCircuit, laterMs: number): boolean {
@@ -54,7 +54,7 @@ describe("a backend is skipped", () => {
 
   it("but not where that is switched off", () => {
     const off = new ShortCircuit({ ...RULES, connectFailures: 0, gatewayErrors: 0 });
-    for (let failure = 0; failure < 100; failure++) off.observe("unreachable", NOON);
+    for (let failure = 0; failure < 100; failure++) off.observe("unreachable", NOON, NOON);
     expect(off.isOpen).toBe(false);
   });
 });
@@ -78,7 +78,7 @@ it("lets one request try, and skips for all others meanwhile", () => {
   const tried = circuit(...TRIPPED);
   tried.begin(after(NOON, 1_000));
   expect(skips(tried, 1_001)).toBe(true);
-  tried.observe("answered", after(NOON, 1_002));
+  tried.observe("answered", after(NOON, 1_000), after(NOON, 1_002));
   expect(skips(tried, 1_002)).toBe(false);
   expect(tried.isOpen).toBe(false);
 });
@@ -91,16 +91,35 @@ it("lets another try when the client of the one that tried has left", () => {
 
 it("takes what began before it was skipped for no news", () => {
   const tried = circuit(...TRIPPED);
-  for (let failure = 0; failure < 10; failure++) tried.observe("unreachable", after(NOON, 500));
+  const before = after(NOON, -100);
+  for (let failure = 0; failure < 10; failure++) tried.observe("unreachable", before, after(NOON, 500));
   expect(skips(tried, 1_000)).toBe(false);
+  tried.begin(after(NOON, 1_000));
+  tried.observe("answered", before, after(NOON, 1_001));
+  expect(tried.isOpen).toBe(true);
+  tried.observe("unreachable", before, after(NOON, 1_002));
+  tried.observe("answered", after(NOON, 1_000), after(NOON, 1_003));
+  expect(tried.isOpen).toBe(false);
 });
 
 it("begins with the short time again once it was well", () => {
   const tried = circuit(...TRIPPED);
   attempt(tried, 1_000, "unreachable");
   attempt(tried, 3_000, "answered");
-  for (const outcome of TRIPPED) tried.observe(outcome, after(NOON, 4_000));
+  for (const outcome of TRIPPED) tried.observe(outcome, after(NOON, 4_000), after(NOON, 4_000));
   expect([4_999, 5_000].map((laterMs) => skips(tried, laterMs))).toEqual([true, false]);
+});
+
+it("does not wait for ever for a request that tries and never ends", () => {
+  const tried = circuit(...TRIPPED);
+  tried.begin(after(NOON, 1_000));
+  expect([4_999, 5_000].map((laterMs) => skips(tried, laterMs))).toEqual([true, false]);
+});
+
+it("skips nobody any more when it is switched off", () => {
+  const tried = circuit(...TRIPPED);
+  tried.configure({ ...RULES, connectFailures: 0, gatewayErrors: 0 });
+  expect(tried.isSkipping(NOON)).toBe(false);
 });
 
 it("never skips for longer than it may without letting anybody try", () => {
@@ -112,7 +131,7 @@ it("never skips for longer than it may without letting anybody try", () => {
       for (const { afterMs, outcome } of steps) {
         nowMs = after(nowMs, afterMs);
         if (!tried.isSkipping(nowMs)) tried.begin(nowMs);
-        tried.observe(outcome, nowMs);
+        tried.observe(outcome, nowMs, nowMs);
         expect(tried.isSkipping(after(nowMs, RULES.maxSkipMs))).toBe(false);
       }
     }),

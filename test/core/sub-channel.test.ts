@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { OUTCOMES } from "../../durable/model/outcome.ts";
+import { DEFAULT_POOL_CONFIG } from "../../durable/model/pool.ts";
 import { after } from "../../durable/model/time.ts";
 import type { SubChannel } from "../../worker/core/sub-channel.ts";
 import { NOON, snapshot, subChannel } from "./support/build.ts";
@@ -57,7 +58,7 @@ it("forgets no older estimate over a client that left early", () => {
 it("keeps its latency through changes of weight and address", () => {
   const kept = channel();
   kept.count("answered", waited(40));
-  kept.backend = { ...kept.backend, weight: 7, url: "https://elsewhere.example" };
+  kept.adopt({ ...kept.backend, weight: 7, url: "https://elsewhere.example" }, DEFAULT_POOL_CONFIG);
   expect(kept.latencyMs(NOON)).toBe(40);
 });
 

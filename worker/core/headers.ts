@@ -120,9 +120,9 @@ export function responseHeadersToDrop(received: Headers): readonly string[] | nu
 
 const HEALTH_HEADER = "ring-health";
 
-/** What a backend says of itself with its response; null when it says nothing, or nothing that makes sense. */
+/** What a backend says of itself with its response, last; null when it says nothing, or nothing that makes sense. */
 export function announcementIn(received: Headers): Announcement | null {
-  const said = received.get(HEALTH_HEADER)?.trim().toLowerCase();
+  const said = received.get(HEALTH_HEADER)?.split(",").at(-1)?.trim().toLowerCase();
   return ANNOUNCEMENTS.find((word) => word === said) ?? null;
 }
 

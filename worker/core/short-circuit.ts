@@ -1,6 +1,6 @@
 import type { HealthCheck } from "../../durable/model/health.ts";
 import { blameOf, isGatewayFailure, type Outcome } from "../../durable/model/outcome.ts";
-import { after, type EpochMs } from "../../durable/model/time.ts";
+import type { EpochMs } from "../../durable/model/time.ts";
 
 /** When an isolate skips a backend by itself, as the pool's configuration has it. */
 export type ShortCircuitRules = HealthCheck["local"];
@@ -15,8 +15,9 @@ export class ShortCircuit {
   #gatewayErrors = 0;
   /** How long it was skipped last, milliseconds; 0: it is not on trial. */
   #skipMs = 0;
-  #untilMs: EpochMs | null = null;
-  #isTrying = false;
+  #openedMs: EpochMs | null = null;
+  /** When the request began that tries it; null: none does. */
+  #triedMs: EpochMs | null = null;
 
   constructor(rules: ShortCircuitRules) {
     this.#rules = rules;
@@ -24,38 +25,55 @@ export class ShortCircuit {
 
   /** Whether the backend failed lately and has not made up for it. */
   get isOpen(): boolean {
-    return this.#untilMs !== null;
+    return this.#openedMs !== null;
   }
 
   configure(rules: ShortCircuitRules): void {
     this.#rules = rules;
+    if (rules.connectFailures === 0 && rules.gatewayErrors === 0) this.close();
   }
 
-  /** Whether a request has to go elsewhere: the time is not up, or another one is trying. */
+  /** Whether a request has to go elsewhere: the time is not up, or another one is trying, which may take so long again. */
   isSkipping(nowMs: EpochMs): boolean {
-    return this.#untilMs !== null && (nowMs < this.#untilMs || this.#isTrying);
+    if (this.#openedMs === null) return false;
+    const { maxSkipMs } = this.#rules;
+    return !this.#isTimeUp(nowMs) || (this.#triedMs !== null && nowMs - this.#triedMs < maxSkipMs);
   }
 
   /** An attempt begins; when the time is up it is the one that tries. */
   begin(nowMs: EpochMs): void {
-    if (this.#untilMs !== null && nowMs >= this.#untilMs) this.#isTrying = true;
+    if (this.#isTimeUp(nowMs)) this.#triedMs = nowMs;
   }
 
-  /** Learns what became of an attempt. True when the backend is skipped from now on. */
-  observe(outcome: Outcome, nowMs: EpochMs): boolean {
+  /** Learns what became of an attempt that began at `beganMs`. True when the backend is skipped from now on. */
+  observe(outcome: Outcome, beganMs: EpochMs, nowMs: EpochMs): boolean {
+    // What began before it was skipped, and ends only now, is no news.
+    if (this.#openedMs !== null && beganMs <= this.#openedMs) return false;
     if (blameOf(outcome) === "none") {
-      this.#isTrying = false;
+      this.#triedMs = null;
       return false;
     }
     if (!isGatewayFailure(outcome)) {
-      this.#close();
+      this.close();
       return false;
     }
     this.#gatewayErrors++;
     this.#connectFailures = outcome === "unreachable" ? this.#connectFailures + 1 : 0;
-    // What began before it was skipped, and fails only now, is no news.
-    if (this.#untilMs !== null && !this.#isTrying) return false;
-    return (this.#isTrying || this.#isTooMuch()) && this.#open(nowMs);
+    const isTrial = this.#triedMs !== null;
+    return (this.isOpen ? isTrial : this.#isTooMuch()) && this.#open(nowMs);
+  }
+
+  /** Forgets everything: it is as good as new. */
+  close(): void {
+    this.#connectFailures = 0;
+    this.#gatewayErrors = 0;
+    this.#skipMs = 0;
+    this.#openedMs = null;
+    this.#triedMs = null;
+  }
+
+  #isTimeUp(nowMs: EpochMs): boolean {
+    return this.#openedMs !== null && nowMs - this.#openedMs >= this.#skipMs;
   }
 
   #isTooMuch(): boolean {
@@ -69,16 +87,8 @@ export class ShortCircuit {
   #open(nowMs: EpochMs): true {
     const { minSkipMs, maxSkipMs } = this.#rules;
     this.#skipMs = Math.min(this.#skipMs === 0 ? minSkipMs : 2 * this.#skipMs, maxSkipMs);
-    this.#untilMs = after(nowMs, this.#skipMs);
-    this.#isTrying = false;
+    this.#openedMs = nowMs;
+    this.#triedMs = null;
     return true;
-  }
-
-  #close(): void {
-    this.#connectFailures = 0;
-    this.#gatewayErrors = 0;
-    this.#skipMs = 0;
-    this.#untilMs = null;
-    this.#isTrying = false;
   }
 }

@@ -44,8 +44,7 @@ export interface Taken {
  * what was counted and the latency survive a change of weight or URL.
  */
 export class SubChannel implements Gauge {
-  /** The backend as the newest snapshot has it; as the last one had it once it was removed. */
-  backend: SnapshotBackend;
+  #backend: SnapshotBackend;
   #inFlight = 0;
   #maxInFlight = Number.POSITIVE_INFINITY;
   readonly #availability: Availability;
@@ -53,12 +52,18 @@ export class SubChannel implements Gauge {
   readonly #latency = new LatencyEstimate();
   #ledger: Ledger = blank();
   #announced: Announcement = "healthy";
+  #isRetired = false;
 
   constructor(backend: SnapshotBackend, rules: ChannelRules, availability: Availability) {
-    this.backend = backend;
+    this.#backend = backend;
     this.#availability = availability;
     this.#circuit = new ShortCircuit(rules.health.local);
-    this.configure(rules);
+    this.adopt(backend, rules);
+  }
+
+  /** The backend as the newest snapshot has it; as the last one had it once it was removed. */
+  get backend(): SnapshotBackend {
+    return this.#backend;
   }
 
   get id(): BackendId {
@@ -91,13 +96,23 @@ export class SubChannel implements Gauge {
   }
 
   /**
-   * From now on so many attempts may be in flight, `limited`, or any number, `shared`: what is open already goes on. And so
-   * many failures are borne.
+   * The backend is so from now on. So many attempts may be in flight, `limited`, or any number, `shared`: what is open
+   * already goes on. And so many failures are borne. One that is elsewhere now, or back in the pool, has failed nobody.
    */
-  configure({ maxInFlight, health }: ChannelRules): void {
+  adopt(backend: SnapshotBackend, { maxInFlight, health }: ChannelRules): void {
+    const { url, via } = this.#backend;
+    if (this.#isRetired || url !== backend.url || via !== backend.via) this.#circuit.close();
+    this.#isRetired = false;
+    this.#backend = backend;
     this.#maxInFlight = maxInFlight ?? Number.POSITIVE_INFINITY;
     this.#circuit.configure(health.local);
     this.#availability.note(this);
+  }
+
+  /** The backend is in the pool no more. */
+  retire(): void {
+    this.#isRetired = true;
+    this.#availability.forget(this);
   }
 
   /** From sending a request to its response headers, as estimated; null while there is nothing to estimate from. */
@@ -109,7 +124,7 @@ export class SubChannel implements Gauge {
   begin(nowMs: EpochMs): void {
     this.#inFlight++;
     if (this.isFailing) this.#circuit.begin(nowMs);
-    if (this.isFull) this.#availability.note(this);
+    if (this.isFull) this.#note();
   }
 
   /**
@@ -132,25 +147,24 @@ export class SubChannel implements Gauge {
     const latencyMs = latencyOf(outcome, wait, this.#latency);
     if (latencyMs !== null) this.#latency.observe(latencyMs, nowMs);
     const wasFailing = this.isFailing;
-    const isTripped = this.#circuit.observe(outcome, nowMs);
-    if (wasFailing || isTripped) this.#availability.note(this);
+    const isTripped = this.#circuit.observe(outcome, after(nowMs, -waitedMs), nowMs);
+    if (wasFailing || isTripped) this.#note();
     return isTripped;
   }
 
   /**
-   * Takes note of what the backend says of itself; null: nothing, which is `healthy`.
+   * Takes note of what the backend says of itself.
    *
    * @returns true when it is news.
    */
-  hear(said: Announcement | null, nowMs: EpochMs): boolean {
-    const announced = said ?? "healthy";
-    const isNews = announced !== this.#announced;
-    if (isNews || announced !== "healthy") {
-      this.#ledger.announced = announced;
+  hear(said: Announcement, nowMs: EpochMs): boolean {
+    const isNews = said !== this.#announced;
+    if (isNews || said !== "healthy") {
+      this.#ledger.announced = said;
       this.#ledger.announcedMs = nowMs;
       this.#ledger.sinceMs ??= nowMs;
     }
-    this.#announced = announced;
+    this.#announced = said;
     return isNews;
   }
 
@@ -158,7 +172,7 @@ export class SubChannel implements Gauge {
   end(): void {
     const wasFull = this.isFull;
     this.#inFlight--;
-    if (wasFull) this.#availability.note(this);
+    if (wasFull) this.#note();
   }
 
   /** What happened since the last call, when the first of it did, and when it was last heard; null when nothing did. */
@@ -167,6 +181,10 @@ export class SubChannel implements Gauge {
     if (sinceMs === null) return null;
     this.#ledger = blank();
     return { report: { id: this.id, ...happened }, sinceMs, announcedMs: announcedMs ?? sinceMs };
+  }
+
+  #note(): void {
+    if (!this.#isRetired) this.#availability.note(this);
   }
 }
 

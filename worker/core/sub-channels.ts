@@ -16,14 +16,13 @@ export class SubChannels {
     const held = new Map([...this.#leaving, ...this.#byId.values()].map((channel) => [channel.id, channel]));
     const next = backends.map((backend) => {
       const channel = held.get(backend.id) ?? new SubChannel(backend, config, this.availability);
-      channel.backend = backend;
-      channel.configure(config);
+      channel.adopt(backend, config);
       return channel;
     });
     this.#byId = new Map(next.map((channel) => [channel.id, channel]));
     this.#byServerId = new Map(next.map((channel) => [channel.backend.serverId, channel]));
     this.#leaving = [...held.values()].filter((channel) => !this.#byId.has(channel.id));
-    for (const channel of this.#leaving) this.availability.forget(channel);
+    for (const channel of this.#leaving) channel.retire();
   }
 
   /** That of a backend in the newest snapshot; null for any other. */

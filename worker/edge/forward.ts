@@ -12,6 +12,7 @@ import { type Failure, isRetryStatus } from "../core/retry.ts";
 import type { SubChannel } from "../core/sub-channel.ts";
 import { answerProblem } from "./answer-problem.ts";
 import type { EdgePool } from "./edge-pool.ts";
+import { within } from "./elapse.ts";
 import type { Guarded } from "./header-watch.ts";
 import { clock } from "./leased.ts";
 import type { Passage } from "./passage.ts";
@@ -79,6 +80,9 @@ function send({ channel, path, headers, body }: Attempt, passage: Passage): Prom
       );
 }
 
+/** Longest wait for the body of what may be the platform's refusal, milliseconds. It is a line of text. */
+const REFUSAL_MS = 2_000;
+
 /** One attempt after it was sent: counts what becomes of it once, and ends it once. */
 class Exchange implements Guarded {
   readonly passage: Passage;
@@ -143,7 +147,7 @@ class Exchange implements Guarded {
   async #receiveRefusal(response: Response): Promise<Response> {
     if (response.body === null) return this.#pass(response);
     try {
-      const bytes = await response.arrayBuffer();
+      const bytes = await within(REFUSAL_MS, response.arrayBuffer());
       if (isPlatformRefusal(new TextDecoder().decode(bytes)))
         return await this.#replace("unreachable", { kind: "not_sent" });
       const { status, statusText, headers } = response;
@@ -219,6 +223,7 @@ class Exchange implements Guarded {
   }
 
   #hear(said: Announcement | null): void {
+    if (said === null) return;
     const nowMs = clock();
     if (this.#attempt.channel.hear(said, nowMs)) this.#report(nowMs);
   }

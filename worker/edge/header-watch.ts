@@ -1,4 +1,5 @@
 import { after, type EpochMs, epochMs } from "../../durable/model/time.ts";
+import { elapse } from "./elapse.ts";
 import { clock } from "./leased.ts";
 
 /** How often a round of looks begins, milliseconds. */
@@ -186,12 +187,6 @@ class Wait {
     this.#stopAttending();
     return true;
   }
-}
-
-function elapse(durationMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, durationMs);
-  });
 }
 
 function doNothing(): void {

@@ -3,6 +3,7 @@ import type { Versioned } from "../../durable/model/snapshot.ts";
 import type { SyncReply, SyncRequest } from "../../durable/model/sync.ts";
 import { after, type EpochMs, epochMs } from "../../durable/model/time.ts";
 import { decideUse, type Held, install, mayServeStale } from "../core/lease.ts";
+import { elapse } from "./elapse.ts";
 
 /** A sync that takes longer is given up, and one that hangs is not waited for by anybody else, milliseconds. */
 const MAX_FLIGHT_MS = 5_000;
@@ -83,12 +84,18 @@ export class Leased<Document extends Versioned, Bindings> {
 
   /** Asks its object soon, not waiting for the next refresh, because there is something that it should hear of. */
   hurry(env: Bindings, context: Context, nowMs: EpochMs): void {
-    if (nowMs - this.#hurriedMs < MIN_HURRY_MS || nowMs < this.#quietUntilMs) return;
-    this.#hurriedMs = nowMs;
+    const waitMs = Math.max(this.#hurriedMs + MIN_HURRY_MS, this.#quietUntilMs) - nowMs;
+    // What waits will tell this, too.
+    if (waitMs > MIN_HURRY_MS || this.#hurriedMs > nowMs) return;
+    this.#hurriedMs = after(nowMs, Math.max(0, waitMs));
     const flight = this.#flight;
+    if (flight === null && waitMs <= 0) {
+      this.#takeOff(env, context, nowMs);
+      return;
+    }
     // What is on its way has left without the news.
-    if (flight === null) this.#takeOff(env, context, nowMs);
-    else context.waitUntil(flight.done.then(() => this.#takeOff(env, context, clock()).done));
+    const later = Promise.all([flight?.done, elapse(waitMs)]);
+    context.waitUntil(later.then(() => this.#takeOff(env, context, clock()).done));
   }
 
   #best(nowMs: EpochMs): Obtained<Document> | null {

@@ -24,6 +24,7 @@ import { Split } from "../core/split.ts";
 import { wantedSubset } from "../core/subset.ts";
 import { answerProblem } from "./answer-problem.ts";
 import type { EdgePool } from "./edge-pool.ts";
+import { elapse } from "./elapse.ts";
 import { type AddedHeaders, forward } from "./forward.ts";
 import { clock, type Obtained } from "./leased.ts";
 import type { Passage } from "./passage.ts";
@@ -168,12 +169,6 @@ function tryAgain(
   return elapse(waitMs).then(() =>
     hasOther ? holdSnapshot(passage, way, pool, clock()) : passOn(passage, way, pool, UNREACHABLE),
   );
-}
-
-function elapse(durationMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, durationMs);
-  });
 }
 
 /** What the choice of a backend depends on: the route's word, else the pool's; in a fallback pool its own alone. */

@@ -1,5 +1,6 @@
 import { proxyDurable } from "itty-durable/proxy-durable.js";
 import type { Result } from "../../durable/model/result.ts";
+import { within } from "./elapse.ts";
 
 /** The one directory of a deployment. */
 export const DIRECTORY_NAME = "directory";
@@ -59,11 +60,4 @@ export async function readObject<Value>(
   } catch (cause) {
     throw new ObjectUnavailable(`${method} of ${name} failed`, { cause });
   }
-}
-
-function within<Value>(timeoutMs: number, work: Promise<Value>): Promise<Value> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
-    work.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }
