@@ -55,9 +55,11 @@ export class RoundRobin implements Picker {
   /**
    * Charges a backend for a request that was bound to it, as if it had been its turn. A backend that owes `maxRounds`
    * rounds of turns already is not charged any more, so that free traffic never passes it by for longer than that; one
-   * round is what nginx's sticky upstreams allow. One that is no candidate has no turns to lose.
+   * round is what nginx's sticky upstreams allow, and with none nobody is charged. One that is no candidate has no turns to
+   * lose.
    */
   charge(id: BackendId, maxRounds: number): void {
+    if (maxRounds === 0) return;
     const charged = this.#indexes.get(id);
     if (charged === undefined) return;
     const { weight = 0 } = this.#candidates[charged] ?? {};
