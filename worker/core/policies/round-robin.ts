@@ -20,7 +20,10 @@ const MAX_PHASE = 2 ** 13;
  * newcomers are owed nothing; the turns are then shifted to sum to zero again, on which the exactness rests. A new isolate
  * begins at a random place of the rotation.
  *
- * Traffic that is bound to a backend is charged to it as a turn of its own, so free traffic makes up for it.
+ * Traffic that is bound to a backend is charged to it as a turn of its own, so free traffic makes up for it. Others may then be
+ * owed many rounds, and would take them all before a newcomer had its first turn. So when somebody comes, nobody goes on
+ * being owed more than one round, which is what leads to the newcomer within two cycles; what is left of a debt then goes to
+ * all others, the newcomer included.
  */
 export class RoundRobin implements Picker {
   readonly #candidates: readonly Candidate[];
@@ -90,9 +93,11 @@ export class RoundRobin implements Picker {
   #turnsFor(candidates: readonly Candidate[]): Float64Array {
     const sum = candidates.reduce((total, { weight }) => total + weight, 0);
     const scale = sum / this.#rotation.sum;
+    const hasNewcomers = candidates.some(({ id }) => !this.#indexes.has(id));
+    const most = hasNewcomers ? sum : Number.POSITIVE_INFINITY;
     const turns = Float64Array.from(candidates, ({ id }) => {
       const index = this.#indexes.get(id);
-      return index === undefined ? 0 : this.#rotation.at(index) * scale;
+      return index === undefined ? 0 : Math.min(this.#rotation.at(index) * scale, most);
     });
     return balanced(turns);
   }
