@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { PolicySchema } from "../../durable/model/pool.ts";
+import { type PolicyName, PolicySchema } from "../../durable/model/pool.ts";
 import { fittingCount, type Loop, medianOf, ROUNDS, renderRow, serveLoop } from "./loop.ts";
 import type { Teardown } from "./teardown.ts";
 import { findRuntime } from "./workerd.ts";
@@ -12,12 +12,18 @@ const SIZES = [3, 64, 100, 1_000, 10_000] as const;
 /** Backends that policies are prepared for. */
 const PREPARED = 1_000;
 
+/** What else a policy is timed under. */
+const CASES: Partial<Record<PolicyName, readonly string[]>> = {
+  round_robin: ["round_robin, half bound"],
+  random: ["random, one full"],
+  least_request: ["least_request, one full"],
+  peak_ewma: ["peak_ewma, one full"],
+};
+
 /** Every policy, and the packages in their order in `peers.ts`. */
 const ROWS = [
   "floor",
-  ...PolicySchema.options.flatMap((policy) =>
-    policy === "round_robin" ? [policy, "round_robin, half bound"] : [policy],
-  ),
+  ...PolicySchema.options.flatMap((policy) => [policy, CASES[policy] ?? []].flat()),
   "hashring",
   "hashring, no key twice",
   "consistent-hash",

@@ -5,7 +5,7 @@ import { epochMs } from "../../durable/model/time.ts";
 import { Availability } from "../../worker/core/availability.ts";
 import { createKeyedHash } from "../../worker/core/keyed-hash.ts";
 import { preparePicker } from "../../worker/core/policies/by-name.ts";
-import type { Candidate, PickContext } from "../../worker/core/policies/policy.ts";
+import type { Candidate, PickContext, Picker } from "../../worker/core/policies/policy.ts";
 import { RoundRobin } from "../../worker/core/policies/round-robin.ts";
 import { SubChannel } from "../../worker/core/sub-channel.ts";
 import { PEERS } from "./peers.ts";
@@ -75,8 +75,14 @@ function createScene(title: string, backends: number): () => Choosing {
   const gauge = (id: BackendId) => channels.get(id) ?? null;
   const settings = { hash, chance: 0.5, gauge, ringPoints: 160, hashBalanceFactor: null };
   const preparation = { candidates, previous: null, ...settings };
-  const name = PolicySchema.options.find((option) => option === title);
-  if (name !== undefined) return () => preparePicker(name, preparation);
+  const [plain = title, isOneFull] = title.split(/(?=, one full$)/);
+  const name = PolicySchema.options.find((option) => option === plain);
+  if (name !== undefined) {
+    return () => {
+      const picker = preparePicker(name, preparation);
+      return isOneFull === undefined ? picker : oneFull(picker, candidates);
+    };
+  }
   if (title === "round_robin, half bound")
     return () => halfBound(RoundRobin.prepare(preparation), candidates);
   const preparePeer = PEERS[title];
@@ -109,6 +115,19 @@ function createChannel({ id, weight }: Candidate, index: number): SubChannel {
   channel.count("answered", { waitedMs: 5 + (index % 50), timeoutMs: 15_000, nowMs: epochMs(NOON - 1_000) });
   for (let count = index % 5; count > 0; count--) channel.begin(NOON);
   return channel;
+}
+
+/** Picks of which none may take the one in the middle. */
+function oneFull(picker: Picker, candidates: readonly Candidate[]): Choosing {
+  const exclude = new Set(
+    candidates
+      .slice(candidates.length >> 1)
+      .slice(0, 1)
+      .map(({ id }) => id),
+  );
+  const requests = REQUESTS.map((request) => ({ ...request, exclude }));
+  let at = 0;
+  return { pick: () => picker.pick(requests[at++ & 4_095] ?? ANY_REQUEST) };
 }
 
 /** Picks after every one of which a bound request is charged, so that no cycle is undisturbed. */

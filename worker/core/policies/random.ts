@@ -1,15 +1,21 @@
 import type { BackendId } from "../../../durable/model/names.ts";
 import { AliasTable } from "./alias-table.ts";
 import type { Candidate, PickContext, Picker, PoolPreparation } from "./policy.ts";
+import { Stretches } from "./stretches.ts";
 
-/** Weighted random, in constant time whatever the number of backends. It has no counters. */
+/**
+ * Weighted random, in constant time whatever the number of backends; a draw that falls on one that is excluded is made again
+ * among all others. It has no counters.
+ */
 export class Random implements Picker {
   readonly #candidates: readonly Candidate[];
   readonly #table: AliasTable;
+  readonly #stretches: Stretches;
 
   private constructor(candidates: readonly Candidate[]) {
     this.#candidates = candidates;
     this.#table = new AliasTable(candidates.map(({ weight }) => weight));
+    this.#stretches = new Stretches(candidates);
   }
 
   static prepare({ candidates }: Pick<PoolPreparation, "candidates">): Random {
@@ -17,18 +23,10 @@ export class Random implements Picker {
   }
 
   pick({ exclude, chance }: PickContext): BackendId | null {
-    if (exclude.size > 0) return this.#pickAmongOthers(exclude, chance);
-    return this.#candidates[this.#table.draw(chance)]?.id ?? null;
-  }
-
-  /** By the weights of those that are left, one after the other. */
-  #pickAmongOthers(exclude: ReadonlySet<BackendId>, chance: number): BackendId | null {
-    const others = this.#candidates.filter(({ id }) => !exclude.has(id));
-    let left = chance * others.reduce((sum, { weight }) => sum + weight, 0);
-    for (const { id, weight } of others) {
-      left -= weight;
-      if (left < 0) return id;
-    }
-    return others.at(-1)?.id ?? null;
+    const drawn = this.#candidates[this.#table.draw(chance)];
+    if (drawn === undefined) return null;
+    if (exclude.size === 0 || !exclude.has(drawn.id)) return drawn.id;
+    const other = this.#stretches.draw(this.#table.rest(chance), exclude);
+    return other === null ? null : (this.#candidates[other.index]?.id ?? null);
   }
 }
