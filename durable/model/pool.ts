@@ -140,7 +140,7 @@ const poolEntries = {
    */
   hashBalanceFactor: v.optional(v.nullable(integer(100, 1_000)), null),
   /**
-   * Points of a backend of average weight on the ring, a multiple of 4, as one digest makes four. Default 160, ketama's.
+   * Points of each backend on the ring, whatever its weight, a multiple of 4, as one digest makes four. Default 160, ketama's.
    * More make shares more even and every snapshot slower to prepare. Ignored unless the policy is `ring_hash`.
    */
   ringPoints: v.optional(

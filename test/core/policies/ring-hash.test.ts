@@ -1,68 +1,126 @@
+import { createHash } from "node:crypto";
 import * as fc from "fast-check";
+import HashRing from "hashring";
 import { expect, it } from "vitest";
+import { backendId } from "../support/build.ts";
 import { counted, hash, KEYS, placed, prepare, type Weights } from "./hashed.ts";
 
-/** The servers that libmemcached tests its weighted ketama with. */
-const KETAMA: Weights = {
-  "10.0.1.1": 600,
-  "10.0.1.2": 300,
-  "10.0.1.3": 200,
-  "10.0.1.4": 350,
-  "10.0.1.5": 1_000,
-  "10.0.1.6": 800,
-  "10.0.1.7": 950,
-  "10.0.1.8": 100,
-};
+/** So many servers of one weight. */
+function servers(count: number, weight = 1): Weights {
+  return Object.fromEntries(Array.from({ length: count }, (_, index) => [`10.0.1.${index + 1}`, weight]));
+}
 
-// Of libmemcached's `ketama_test_cases`: the hash of a key, the point that it belongs to, and whose that is.
+// Points of libmemcached's `ketama_test_cases`, and whose they are. It has more of some, and of none more than 1000.
 it.each([
-  [443_691_461, 445_379_617, "10.0.1.7"],
-  [1_422_915_503, 1_428_303_028, "10.0.1.1"],
-  [1_473_165_754, 1_480_075_959, "10.0.1.2"],
-  [2_148_406_511, 2_168_579_133, "10.0.1.7"],
-  [2_882_686_667, 2_885_206_587, "10.0.1.5"],
-  [3_716_288_206, 3_727_224_240, "10.0.1.5"],
-  [1_989_324_036, 1_994_028_240, "10.0.1.8"],
-  [2_117_036_136, 2_117_124_014, "10.0.1.3"],
-  [3_548_879_868, 3_550_704_865, "10.0.1.3"],
-  [1_558_531_507, 1_559_308_507, "10.0.1.4"],
-  [3_972_869_246, 3_974_773_167, "10.0.1.6"],
-  [2_835_605_783, 2_847_870_057, "10.0.1.8"],
-  [4_223_431_086, 4_230_156_966, "10.0.1.2"],
-  [977_096_483, 977_319_837, "10.0.1.4"],
-  [71_954_686, 72_034_069, "10.0.1.6"],
-  [137_446_045, 146_633_907, "10.0.1.8"],
-])("leads the key %i to its point %i, of %s, as ketama does", (key, point, server) => {
-  const picker = prepare("ring_hash", KETAMA);
-  const keys = [key, point].map((high) => ({ high, low: 0 }));
-  expect(placed(picker, keys)).toEqual([server, server]);
+  [445_379_617, "10.0.1.7"],
+  [1_428_303_028, "10.0.1.1"],
+  [1_480_075_959, "10.0.1.2"],
+  [2_168_579_133, "10.0.1.7"],
+  [2_885_206_587, "10.0.1.5"],
+  [3_727_224_240, "10.0.1.5"],
+  [1_994_028_240, "10.0.1.8"],
+  [2_117_124_014, "10.0.1.3"],
+  [3_550_704_865, "10.0.1.3"],
+  [1_559_308_507, "10.0.1.4"],
+  [3_974_773_167, "10.0.1.6"],
+  [2_847_870_057, "10.0.1.8"],
+  [4_230_156_966, "10.0.1.2"],
+  [977_319_837, "10.0.1.4"],
+  [72_034_069, "10.0.1.6"],
+  [146_633_907, "10.0.1.8"],
+])("has the point %i where ketama has it, for %s", (high, server) => {
+  const picker = prepare("ring_hash", servers(8), { ringPoints: 1_000 });
+  expect(placed(picker, [{ high, low: 0 }])).toEqual([server]);
 });
 
+it.each([2, 3, 8, 10, 64])(
+  "leads 10,000 keys among %d of one weight as another package of ketama does",
+  (count) => {
+    const peer = new HashRing(servers(count), "md5", {});
+    const texts = Array.from({ length: 10_000 }, (_, index) => `key ${index}`);
+    const keys = texts.map((text) => ({
+      high: createHash("md5").update(text).digest().readUInt32LE(0),
+      low: 0,
+    }));
+    for (const weight of [1, 3, 1_000])
+      expect(placed(prepare("ring_hash", servers(count, weight)), keys)).toEqual(
+        texts.map((text) => peer.get(text)),
+      );
+  },
+);
+
 it("leads a key after the last point to the first", () => {
-  const picker = prepare("ring_hash", KETAMA);
   const [past, first] = placed(
-    picker,
-    [0xfffc_d1b5, 0].map((high) => ({ high, low: 0 })),
+    prepare("ring_hash", servers(8)),
+    [0xffff_ffff, 0].map((high) => ({ high, low: 0 })),
   );
   expect(past).toBe(first);
 });
 
-it("moves only a backend's own keys when one of equals is taken out", () => {
-  const count = fc.integer({ min: 2, max: 12 });
-  const keys = fc.array(
-    fc.string().map((text) => hash(text)),
-    { minLength: 1 },
-  );
+const WEIGHTS: fc.Arbitrary<Weights> = fc
+  .array(fc.integer({ min: 1, max: 1_000 }), { minLength: 1, maxLength: 12 })
+  .map((weights) => Object.fromEntries(weights.map((weight, index) => [`b${index}`, weight])));
+const SOME_KEYS = fc.array(
+  fc.string().map((text) => hash(text)),
+  { minLength: 1, maxLength: 50 },
+);
+
+// What happened: points were given out of a number for all, so that a weight of 6 instead of 5 among ten took points from the
+// other nine, and one from 100 to 101 moved 2 % of all keys.
+it("moves keys only to or from the backend whose weight changes, that comes or goes", () => {
+  const weight = fc.integer({ min: 1, max: 1_000 });
   fc.assert(
-    fc.property(count, keys, fc.nat(), (backends, some, index) => {
-      const weights = Object.fromEntries(Array.from({ length: backends }, (_, at) => [`b${at}`, 3]));
-      const gone = `b${index % backends}`;
-      const { [gone]: _gone, ...rest } = weights;
-      const before = placed(prepare("ring_hash", weights), some);
-      const after = placed(prepare("ring_hash", rest), some);
-      expect(after.map((place, at) => (before[at] === gone ? gone : place))).toEqual(before);
+    fc.property(WEIGHTS, weight, weight, SOME_KEYS, (rest, before, after, keys) => {
+      const none = placed(prepare("ring_hash", rest), keys);
+      for (const itsWeight of [before, after]) {
+        const places = placed(prepare("ring_hash", { ...rest, it: itsWeight }), keys);
+        expect(places.map((place, index) => (place === "it" ? none[index] : place))).toEqual(none);
+      }
+      // And whatever it had while it was lighter, it has while it is heavier.
+      const [lighter, heavier] = [before, after]
+        .toSorted((a, b) => a - b)
+        .map((itsWeight) => placed(prepare("ring_hash", { ...rest, it: itsWeight }), keys));
+      const kept = heavier?.map((place, index) => (lighter?.[index] === "it" ? "it" : place));
+      expect(kept).toEqual(heavier);
     }),
   );
+});
+
+it("leads the keys of one that is excluded as if it were not there", () => {
+  fc.assert(
+    fc.property(WEIGHTS, fc.integer({ min: 1, max: 1_000 }), SOME_KEYS, (rest, weight, keys) => {
+      const all = prepare("ring_hash", { ...rest, out: weight });
+      const without = placed(all, keys, new Set([backendId("out")]));
+      expect(without).toEqual(placed(prepare("ring_hash", rest), keys));
+    }),
+  );
+});
+
+// With 1000 points, what moves has a standard deviation of some 10 %.
+it.each([
+  [{ ...servers(9, 5), grows: 5 }, 6, 6 / 51 - 5 / 50],
+  [{ ...servers(9, 100), grows: 100 }, 101, 101 / 1_001 - 100 / 1_000],
+  [{ ...servers(9), grows: 1 }, 2, 2 / 11 - 1 / 10],
+  [{ ...servers(9, 1_000), grows: 10 }, 500, 500 / 9_500 - 10 / 9_010],
+])("moves its ideal share of 60,000 keys to the one of %j that grows to %d", (weights, grown, ideal) => {
+  const before = placed(prepare("ring_hash", weights, { ringPoints: 1_000 }));
+  const after = placed(prepare("ring_hash", { ...weights, grows: grown }, { ringPoints: 1_000 }));
+  const moved = after.filter((place, index) => place !== before[index]).length / KEYS.length;
+  expect(Math.abs(moved - ideal)).toBeLessThan(0.4 * ideal + 0.001);
+});
+
+// By 160 points of its own, and some 60 keys.
+it.each([
+  { a: 1_000, b: 1 },
+  { a: 1_000, b: 10, c: 1_000 },
+  { a: 1, b: 1, c: 1_000 },
+])("gives the light ones of %j what they should have, within half of it", (weights: Weights) => {
+  const counts = counted(placed(prepare("ring_hash", weights)));
+  const sum = Object.values(weights).reduce((total, weight) => total + weight, 0);
+  for (const [id, weight] of Object.entries(weights)) {
+    const expected = (KEYS.length * weight) / sum;
+    expect(Math.abs((counts.get(id) ?? 0) - expected)).toBeLessThan(expected / 2);
+  }
 });
 
 // A share by 1000 points has a standard deviation of about 3 %.

@@ -7,19 +7,29 @@ import { Random } from "./random.ts";
 /** Every MD5 digest makes so many points. */
 const POINTS_PER_DIGEST = 4;
 
+/** Places on the ring. */
+const CIRCUMFERENCE = 2 ** 32;
+
 /**
  * Consistent hashing on a ring, with the points of ketama (Last.fm 2007): each backend is at the four words of
- * `md5(id-0)`, `md5(id-1)`, …, and a key belongs to the first point at or after it. The same key and candidates give the
- * same backend in every isolate; taking one of equal backends out moves only its own keys. Shares are uneven, by some
- * 10 % with 160 points: that is what other balancers agree with.
+ * `md5(id-0)`, `md5(id-1)`, …, and of backends of one weight a key belongs to the first point at or after it, as other
+ * balancers agree. The same key and candidates give the same backend in every isolate. Shares are uneven, by some 10 % with
+ * 160 points.
  *
- * It has no counters. A request without key is led at random, by weight.
+ * Where weights differ, a key belongs to the backend whose nearest point is nearest for its weight: at a weight of 2, twice
+ * as far is as near (the linear method of Schindelhauer and Schomaker 2005). Ketama itself gives the heavier ones more points,
+ * out of a number for all, so that every change of a weight moves keys among all others. Here it moves keys only to or from
+ * the backend that it concerns, and one of weight 1 beside one of 1000 gets what it should.
+ *
+ * A pick looks at as many points as the heaviest weight is times the mean. It has no counters. A request without key is led
+ * at random, by weight.
  */
 export class RingHash implements Picker {
   readonly #candidates: readonly Candidate[];
   readonly #points: Uint32Array;
   /** By point: the index of its candidate. */
   readonly #owners: Uint16Array;
+  readonly #heaviest: number;
   readonly #keyless: Random;
 
   private constructor(candidates: readonly Candidate[], ringPoints: number) {
@@ -28,6 +38,7 @@ export class RingHash implements Picker {
     const placed = pointsOf(candidates, ringPoints);
     this.#points = Uint32Array.from(placed, (number) => Math.floor(number / count));
     this.#owners = Uint16Array.from(placed, (number) => number % count);
+    this.#heaviest = candidates.reduce((most, { weight }) => Math.max(most, weight), 0);
     this.#keyless = Random.prepare({ candidates });
   }
 
@@ -39,12 +50,26 @@ export class RingHash implements Picker {
     const { exclude, key } = context;
     if (key === null) return this.#keyless.pick(context);
     const length = this.#points.length;
-    const from = this.#indexAtOrAfter(key.high);
-    for (let step = 0; step < length; step++) {
-      const id = this.#candidates[this.#owners[(from + step) % length] ?? 0]?.id ?? null;
-      if (id !== null && !exclude.has(id)) return id;
+    let best: BackendId | null = null;
+    let bestCost = Number.POSITIVE_INFINITY;
+    let index = this.#indexAtOrAfter(key.high);
+    for (let step = 0; step < length; step++, index++) {
+      if (index === length) index = 0;
+      const distance = this.#distance(key.high, index);
+      // From here on not even the heaviest would be nearer.
+      if (distance >= bestCost * this.#heaviest) break;
+      const { id, weight } = this.#candidates[this.#owners[index] as number] as Candidate;
+      if (distance >= bestCost * weight || exclude.has(id)) continue;
+      best = id;
+      bestCost = distance / weight;
     }
-    return null;
+    return best;
+  }
+
+  /** How far it is from a place to a point, onwards. */
+  #distance(place: number, index: number): number {
+    const distance = (this.#points[index] as number) - place;
+    return distance < 0 ? distance + CIRCUMFERENCE : distance;
   }
 
   /** Of the first point that is not before a place; past the last one, one too far. */
@@ -62,16 +87,11 @@ export class RingHash implements Picker {
 
 /** All points in order, each as point × number of candidates + index of its own: numbers sort ten times as fast as objects. */
 function pointsOf(candidates: readonly Candidate[], ringPoints: number): Float64Array {
-  const sum = candidates.reduce((total, { weight }) => total + weight, 0);
-  const digestsOf = ({ weight }: Candidate) =>
-    Math.max(1, Math.floor((ringPoints * candidates.length * weight) / (POINTS_PER_DIGEST * sum)));
-  const total = candidates.reduce((digests, candidate) => digests + digestsOf(candidate), 0);
-  const placed = new Float64Array(total * POINTS_PER_DIGEST);
+  const placed = new Float64Array(candidates.length * ringPoints);
   let at = 0;
-  candidates.forEach((candidate, index) => {
-    const digests = digestsOf(candidate);
-    for (let digest = 0; digest < digests; digest++) {
-      for (const point of md5(`${candidate.id}-${digest}`)) placed[at++] = point * candidates.length + index;
+  candidates.forEach(({ id }, index) => {
+    for (let digest = 0; digest < ringPoints / POINTS_PER_DIGEST; digest++) {
+      for (const point of md5(`${id}-${digest}`)) placed[at++] = point * candidates.length + index;
     }
   });
   return placed.toSorted();
