@@ -2,6 +2,8 @@
 export const LIMITS = {
   /** Backends in one pool. A snapshot of so many stays near 250 kB, and their labels come on top. */
   backendsPerPool: 1_000,
+  /** Points of all backends of one pool on its ring: an isolate takes some 100 ms to prepare so many. */
+  ringPoints: 200_000,
   /** Server ids of one pool, in use and reserved together, whatever its tokens have room for. */
   serverIds: 10_000,
   /** Events kept of one pool; the oldest go first. */

@@ -141,7 +141,8 @@ const poolEntries = {
   hashBalanceFactor: v.optional(v.nullable(integer(100, 1_000)), null),
   /**
    * Points of each backend on the ring, whatever its weight, a multiple of 4, as one digest makes four. Default 160, ketama's.
-   * More make shares more even and every snapshot slower to prepare. Ignored unless the policy is `ring_hash`.
+   * More make shares more even and every snapshot slower to prepare; all backends together may have 200,000, so a thousand of
+   * them 200 each. Ignored unless the policy is `ring_hash`.
    */
   ringPoints: v.optional(
     v.pipe(

@@ -74,6 +74,17 @@ function findOwnFallback({ tiers }: PoolConfig, pool: PoolName): Refusal | null 
   return tiers.fallbackPool === pool ? invalid("tiers.fallbackPool", pool, "must name another pool") : null;
 }
 
+/** More points on the ring than an isolate should have to prepare, whatever the policy now, since routes may ask for another. */
+function findTooManyPoints({ ringPoints }: PoolConfig, backends: number): Refusal | null {
+  if (ringPoints * backends <= LIMITS.ringPoints) return null;
+  const most = Math.floor(LIMITS.ringPoints / backends / 4) * 4;
+  return invalid(
+    "ringPoints",
+    ringPoints,
+    `must be a multiple of 4, 4…${most}, with ${backends} backends: ${LIMITS.ringPoints} points in all`,
+  );
+}
+
 function adminStatesIn(command: PoolCommand): readonly { field: string; admin: AdminState | undefined }[] {
   switch (command.kind) {
     case "put-pool":
@@ -112,8 +123,8 @@ function putPool(
   context: CommandContext,
 ): Result<Transition<RingState>> {
   const { backends, ...config } = document;
-  const circular = findOwnFallback(config, context.pool);
-  if (circular !== null) return refuse(circular);
+  const wrong = findOwnFallback(config, context.pool) ?? findTooManyPoints(config, backends.length);
+  if (wrong !== null) return refuse(wrong);
   const held = new Map(state.kind === "live" ? state.backends.map((backend) => [backend.id, backend]) : []);
   const listed = backends.map((backend) =>
     hold(backend.id, backend, held.get(backend.id), { nowMs: context.nowMs, health: config.health }),
@@ -200,8 +211,9 @@ function change(state: LiveRing, command: ChangeCommand, nowMs: EpochMs): Result
 function patchPool(state: LiveRing, patch: PoolPatch): Result<Body> {
   const config: Result<PoolConfig> = parse(PoolConfigSchema, merge(state.config, patch));
   if (!config.ok) return config;
-  const circular = findOwnFallback(config.value, state.pool);
-  return circular === null ? ok({ config: config.value, backends: state.backends }) : refuse(circular);
+  const { backends } = state;
+  const wrong = findOwnFallback(config.value, state.pool) ?? findTooManyPoints(config.value, backends.length);
+  return wrong === null ? ok({ config: config.value, backends }) : refuse(wrong);
 }
 
 function putBackend(state: LiveRing, id: BackendId, input: BackendInput, nowMs: EpochMs): Result<Body> {
@@ -213,6 +225,12 @@ function putBackend(state: LiveRing, id: BackendId, input: BackendInput, nowMs: 
   const count = state.backends.length + 1;
   if (count > LIMITS.backendsPerPool) {
     return refuse(invalid("backends", count, `must be a list of at most ${LIMITS.backendsPerPool}`));
+  }
+  const { ringPoints } = state.config;
+  const most = Math.floor(LIMITS.ringPoints / ringPoints);
+  if (count > most) {
+    const range = `must be a list of at most ${most} with ringPoints ${ringPoints}: ${LIMITS.ringPoints} points in all`;
+    return refuse(invalid("backends", count, range));
   }
   return ok({
     config: state.config,

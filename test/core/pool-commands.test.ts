@@ -289,6 +289,44 @@ it("takes a thousand backends and refuses one more", () => {
   });
 });
 
+/** So many backends of weight 1. */
+function many(count: number): Readonly<Record<string, number>> {
+  return Object.fromEntries(Array.from({ length: count }, (_, index) => [`b${index}`, 1]));
+}
+
+it("refuses more points on the ring than 200,000 in all: in a document, in a patch, and by one backend more", () => {
+  const refused = (command: PoolCommand, state: RingState) => {
+    const result = apply(state, command);
+    return result.ok || result.refusal.kind !== "invalid" ? null : result.refusal.errors;
+  };
+  const range = "must be a multiple of 4, 4…200, with 1000 backends: 200000 points in all";
+  const tooMany = [{ field: "ringPoints", value: 204, range }];
+  const thousand = pool(many(1_000));
+  const document = (ringPoints: number) => ({ ...toDocument(thousand), ringPoints });
+  expect(refused({ kind: "put-pool", document: document(204) }, NO_RING)).toEqual(tooMany);
+  expect(refused({ kind: "put-pool", document: document(204) }, thousand)).toEqual(tooMany);
+  expect(refused({ kind: "patch-pool", patch: { ringPoints: 204 } }, thousand)).toEqual(tooMany);
+  expect(apply(thousand, { kind: "patch-pool", patch: { ringPoints: 200 } })).toMatchObject({ ok: true });
+  const backend = { url: "https://a.example", weight: 1, via: null, labels: {}, priority: 0 };
+  const put: PoolCommand = { kind: "put-backend", id: backendId("new"), backend };
+  expect(refused(put, pool(many(200), { ringPoints: 1_000 }))).toEqual([
+    {
+      field: "backends",
+      value: 201,
+      range: "must be a list of at most 200 with ringPoints 1000: 200000 points in all",
+    },
+  ]);
+  expect(apply(pool(many(199), { ringPoints: 1_000 }), put)).toMatchObject({ ok: true });
+});
+
+it("lets a pool that has too many points be drained and made smaller", () => {
+  const state = pool(many(201), { ringPoints: 1_000 });
+  const id = backendId("b0");
+  expect(apply(state, { kind: "drain-backend", id, forMs: 1 })).toMatchObject({ ok: true });
+  expect(apply(state, { kind: "remove-backend", id })).toMatchObject({ ok: true });
+  expect(apply(state, { kind: "patch-pool", patch: { ringPoints: 160 } })).toMatchObject({ ok: true });
+});
+
 it("changes of the configuration only what a patch names, inside its parts too", () => {
   const { connections, sync } = THREE.config;
   const held = { ...THREE, config: { ...THREE.config, connections: { ...connections, maxEntries: 5 } } };
