@@ -14,7 +14,7 @@ const PREPARED = 1_000;
 
 /** What else a policy is timed under. */
 const CASES: Partial<Record<PolicyName, readonly string[]>> = {
-  round_robin: ["round_robin, half bound"],
+  round_robin: ["round_robin, wide weights", "round_robin, half bound"],
   random: ["random, one full"],
   least_request: ["least_request, one full"],
   peak_ewma: ["peak_ewma, one full"],

@@ -65,9 +65,10 @@ const worker = {
 
 /** Backends of different weights and latencies, most with something in flight. */
 function createScene(title: string, backends: number): () => Choosing {
+  const isWide = title.includes("wide weights");
   const candidates = Array.from({ length: backends }, (_, index) => ({
     id: v.parse(BackendIdSchema, `backend-${index}.example`),
-    weight: 1 + ((index * 7) % 10),
+    weight: isWide ? 1 + ((index * 607) % 1_000) : 1 + ((index * 7) % 10),
   }));
   const channels = new Map(
     candidates.map((candidate, index) => [candidate.id, createChannel(candidate, index)]),
@@ -75,16 +76,15 @@ function createScene(title: string, backends: number): () => Choosing {
   const gauge = (id: BackendId) => channels.get(id) ?? null;
   const settings = { hash, chance: 0.5, gauge, ringPoints: 160, hashBalanceFactor: null };
   const preparation = { candidates, previous: null, ...settings };
-  const [plain = title, isOneFull] = title.split(/(?=, one full$)/);
+  const [plain, condition] = title.split(", ");
   const name = PolicySchema.options.find((option) => option === plain);
   if (name !== undefined) {
     return () => {
+      if (condition === "half bound") return halfBound(RoundRobin.prepare(preparation), candidates);
       const picker = preparePicker(name, preparation);
-      return isOneFull === undefined ? picker : oneFull(picker, candidates);
+      return condition === "one full" ? oneFull(picker, candidates) : picker;
     };
   }
-  if (title === "round_robin, half bound")
-    return () => halfBound(RoundRobin.prepare(preparation), candidates);
   const preparePeer = PEERS[title];
   if (preparePeer === undefined) return () => FLOOR;
   return () => {

@@ -1,6 +1,6 @@
 import { Turns } from "./turns.ts";
 
-/** Cycles up to this many picks are kept, in two bytes each. */
+/** Cycles up to this many picks are kept, in two bytes each: an isolate may have a rotation for every pool, tier and subset. */
 const MAX_KEPT = 2 ** 16;
 
 /**
