@@ -51,18 +51,23 @@ export type AdminState = v.InferOutput<typeof AdminStateSchema>;
 
 const LABEL_RANGE = `must be a string of at most ${LIMITS.labelValueLength} characters`;
 const LABELS_RANGE = "must be an object of strings";
+
+/** What plain objects have of themselves: a label of such a name would be read where no backend has it. */
+const NO_LABELS: readonly string[] = ["__proto__", "constructor", "prototype"];
+const NO_LABEL_RANGE = "must not use __proto__, constructor or prototype for a label";
+
 /** Name of a label. */
-export const LabelNameSchema = BackendIdSchema;
+export const LabelNameSchema = v.pipe(
+  BackendIdSchema,
+  v.check((name) => !NO_LABELS.includes(name), NO_LABEL_RANGE),
+);
 
 const LabelsSchema = v.pipe(
   v.custom<Record<string, unknown>>(
     (labels) => typeof labels === "object" && !Array.isArray(labels),
     LABELS_RANGE,
   ),
-  v.check(
-    (labels) => !["__proto__", "constructor", "prototype"].some((name) => Object.hasOwn(labels, name)),
-    "must not use __proto__, constructor or prototype for a label",
-  ),
+  v.check((labels) => !NO_LABELS.some((name) => Object.hasOwn(labels, name)), NO_LABEL_RANGE),
   v.record(
     LabelNameSchema,
     v.pipe(v.string(LABEL_RANGE), v.maxLength(LIMITS.labelValueLength, LABEL_RANGE)),

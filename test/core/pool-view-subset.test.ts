@@ -65,6 +65,12 @@ it.each([
   expect(placesOf(view, any)).toEqual(new Set(["a", "b", "c", "d", "e"]));
 });
 
+// A route of before such labels were refused made every request that spoke of it fail.
+it.each(["constructor", "toString", "__proto__"])("finds nobody in the subset of the label %s", (label) => {
+  const view = new PoolView(releases(), NOON, 0);
+  expect(placeOf(view, visit({ subset: { label, value: "object", fallback: "none" } }))).toBe("no_backend");
+});
+
 it("counts those in vain that admit nothing new", () => {
   const view = new PoolView(releases({ admits: "sticky" }), NOON, 0);
   expect(placeOf(view, visit({ subset: wants("v2") }))).toBe("no_backend");

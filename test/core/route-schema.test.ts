@@ -212,6 +212,13 @@ it.each([
   ["no label", { by: "colo" }, "subset.label", "(missing)", "is required"],
   ["a label that no backend can have", { by: "colo", label: "Zone" }, "subset.label", "Zone", ID_RANGE],
   [
+    "a label that every object has",
+    { by: "colo", label: "constructor" },
+    "subset.label",
+    "constructor",
+    "must not use __proto__, constructor or prototype for a label",
+  ],
+  [
     "an unknown fallback",
     { by: "colo", label: "zone", fallback: "some" },
     "subset.fallback",

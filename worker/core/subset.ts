@@ -36,5 +36,5 @@ function valueOf(subset: Subset, { headers, country, colo }: Origin): string | n
 
 /** Whether a backend is one that a request asks for. */
 export function isInSubset({ labels }: SnapshotBackend, label: string, value: string): boolean {
-  return labels[label]?.toLowerCase() === value;
+  return Object.hasOwn(labels, label) && labels[label]?.toLowerCase() === value;
 }
