@@ -24,7 +24,8 @@ export function projectTiers(backends: readonly HeldBackend[], rules: TierRules)
  * Shares new traffic out as Envoy does between priorities. The healthy ones of a priority are good for
  * `overprovisioningPercent` of their part of it; what that leaves of 100 goes to the next priority, and after the last one
  * to the degraded ones, in the same order. Where all of them together are not good for 100, everyone gets proportionally
- * more, and a priority that has too few in service panics: all of its backends serve, whatever their health.
+ * more, and a priority that has too few in service panics: all of its backends serve, whatever their health. Where every
+ * priority panics, each gets what its number of backends says, since all of them serve.
  *
  * Whole percents, rounded down as in the published tables; what rounding leaves goes to the first that has any.
  */
@@ -39,10 +40,9 @@ export function shareOut(byPriority: readonly Standing[], rules: TierRules): rea
   const sum = available.reduce((all, each) => all + each, 0);
   const isPanicking = ({ healthy, degraded, total }: Standing): boolean =>
     sum < 100 && 100 * (healthy + degraded) < panicThresholdPercent * total;
-  const shares =
-    sum > 0
-      ? spread(available, Math.min(100, sum))
-      : spread(...inProportion(byPriority, panicThresholdPercent > 0));
+  const shares = byPriority.every(isPanicking)
+    ? inProportion(byPriority)
+    : spread(available, Math.min(100, sum));
   return byPriority.flatMap((standing, index): readonly Tier[] => {
     const { priority } = standing;
     const share = shares[index] ?? 0;
@@ -56,10 +56,12 @@ export function shareOut(byPriority: readonly Standing[], rules: TierRules): rea
   });
 }
 
-/** Where nobody is in service and everybody panics, each priority has what its number of backends says. */
-function inProportion(byPriority: readonly Standing[], mayPanic: boolean): [readonly number[], number] {
-  const totals = byPriority.map(({ total }) => (mayPanic ? total : 0));
-  return [totals, totals.reduce((all, each) => all + each, 0)];
+function inProportion(byPriority: readonly Standing[]): readonly number[] {
+  const totals = byPriority.map(({ total }) => total);
+  return spread(
+    totals,
+    totals.reduce((all, each) => all + each, 0),
+  );
 }
 
 /** Gives 100 out in order, to each what it is of `whole`, and to the first what is left. */

@@ -86,6 +86,25 @@ describe("panic", () => {
     ]);
   });
 
+  // Ten that were left of a hundred got all traffic, and the hundred of the next tier nothing.
+  it.each([
+    ["a few are left in one", [of100(0, 10), of100(1, 0)], [50, 50]],
+    ["a few are left in each", [of100(0, 10, 5), of100(1, 0, 20), of100(2, 30)], [34, 33, 33]],
+    [
+      "the larger one has fewer left",
+      [of100(0, 1), { priority: 1, healthy: 1, degraded: 0, total: 300 }],
+      [25, 75],
+    ],
+  ])("shares traffic out by numbers of backends where every tier panics: %s", (_, standings, shares) => {
+    expect(shareOut(standings, RULES).map((tier) => [tier.sharePercent, tier.isPanicking])).toEqual(
+      shares.map((share) => [share, true]),
+    );
+  });
+
+  it("shares traffic out by who is in service where one tier does not panic", () => {
+    expect(sharesOf(of100(0, 10), of100(1, 50))).toEqual([17, 83]);
+  });
+
   it("does not come where it is switched off: nobody takes anything", () => {
     const never = { ...RULES, panicThresholdPercent: 0 };
     expect(shareOut([of100(0, 0)], never)).toEqual([
