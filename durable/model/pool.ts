@@ -154,8 +154,8 @@ const poolEntries = {
     160,
   ),
   /**
-   * A backend that is new, or back, gets less than its weight at first, beside those that are not as new. Ignored by hashing
-   * policies and `first`, and in a tier that panics.
+   * A backend that is new, or back, gets less than its weight at first. Ignored by hashing policies and `first`, in a tier
+   * that panics, and while all of a tier are new.
    */
   slowStart: v.optional(record(slowStartEntries), {}),
   tiers: v.optional(record(tiersEntries), {}),

@@ -35,8 +35,12 @@ it("holds nobody back when the window is closed or zero", () => {
   expect(weightsOf(0, 1, 0)).toEqual([1, 1]);
 });
 
-it("holds nobody back where all are equally new, and looks again, since they may not be for long", () => {
-  const { backends } = snapshot({ a: { servingSinceMs: NOON }, b: { servingSinceMs: NOON } });
+it.each([
+  ["equally new", 0, 0],
+  ["new, one longer than the other", 30, 0],
+  ["new, one all but through", 59, 0],
+])("holds nobody back where all are %s, and looks again, since they may not be for long", (_, one, other) => {
+  const { backends } = snapshot({ a: secondsOld(one), b: secondsOld(other) });
   expect(warm(backends, MINUTE, NOON)).toEqual({ candidates: backends, nextMs: after(NOON, 1_200) });
 });
 
@@ -51,9 +55,9 @@ function partOf(older: number): number {
   return (b?.weight ?? 0) / (a?.weight ?? 1);
 }
 
-// A fleet that is restarted one by one: the last is held back beside the first, and keeps its part when that one is through.
-it("holds the newer of two new ones back, without a leap when the other has come to its weight", () => {
-  expect([30, 45, 59.9, 60, 75, 90].map(partOf)).toEqual([0.2, 0.33, 0.5, 0.5, 0.75, 1]);
+// A fleet that is restarted one by one. The last one's part falls when the first is through, which is what it takes over for.
+it("holds the newer of two new ones back as soon as the other has come to its weight", () => {
+  expect([30, 45, 59.9, 60, 75, 90].map(partOf)).toEqual([1, 1, 1, 0.5, 0.75, 1]);
 });
 
 it("never takes weight away as time passes, and ends with all of it", () => {

@@ -33,18 +33,19 @@ export interface Warmed {
 }
 
 /**
- * The weights of backends, of which some may be new. What counts is how new they are beside each other: backends that are
- * equally new are held back equally, which is not at all, so a pool that has just been made is as it will be.
+ * The weights of backends, of which some may be new. While all of them are new nobody is held back, since somebody has to
+ * take the traffic: a pool that has just been made is as it will be. When the first of them has come to its full weight it
+ * can take over, and those that came later fall from all of theirs to what their own time allows: the later they came, the
+ * deeper, down to the minimum.
  */
 export function warm(backends: readonly SnapshotBackend[], slowStart: SlowStart, nowMs: EpochMs): Warmed {
   const factors = backends.map(({ servingSinceMs }) => slowStartFactor(nowMs - servingSinceMs, slowStart));
   if (factors.every((factor) => factor === 1)) return { candidates: backends, nextMs: null };
   const nextMs = after(nowMs, slowStart.windowMs / STEPS);
-  const first = Math.max(...factors);
-  if (factors.every((factor) => factor === first)) return { candidates: backends, nextMs };
+  if (factors.every((factor) => factor < 1)) return { candidates: backends, nextMs };
   const candidates = backends.map(({ id, weight }, index) => ({
     id,
-    weight: Math.max(1, Math.round((FINER * weight * (factors[index] ?? first)) / first)),
+    weight: Math.max(1, Math.round(FINER * weight * (factors[index] ?? 1))),
   }));
   return { candidates, nextMs };
 }
