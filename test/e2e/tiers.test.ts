@@ -129,8 +129,10 @@ it("follows no fallback of a fallback", async () => {
   expect(problemIn(await cluster.ask({ path: "/chained" }))).toEqual([503, "No backend available", "5"]);
 });
 
-it("answers as a pool without fallback where the fallback pool does not exist", async () => {
+it("answers, and counts, as a pool without fallback where the fallback pool does not exist", async () => {
   expect(problemIn(await cluster.ask({ path: "/lonely" }))).toEqual([503, "No backend available", "5"]);
+  await counted("lonely", "/lonely", ({ incidents }) => incidents.no_backend > 0);
+  expect((await cluster.admin.do("GET", "/pools/lonely/status")).body.incidents.fallback).toBe(0);
 });
 
 function release(value: string): Readonly<Record<string, string>> {

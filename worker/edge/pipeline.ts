@@ -1,3 +1,4 @@
+import type { PoolName } from "../../durable/model/names.ts";
 import type { PoolConfig } from "../../durable/model/pool.ts";
 import type { RetryConfig } from "../../durable/model/retry.ts";
 import type { RoutingTable } from "../../durable/model/snapshot.ts";
@@ -38,8 +39,14 @@ interface Way {
   readonly tries: Tries;
   /** The routing table is past its lease. */
   readonly isDegraded: boolean;
-  /** In a fallback pool: why the pool that the route leads to has passed it on. Null in that pool itself. */
-  readonly passedOn: Problem | null;
+  /** In a fallback pool: who has passed it on. Null in the pool that the route leads to. */
+  readonly passedOn: PassedOn | null;
+}
+
+/** A pool that had no backend for a request, and why. */
+interface PassedOn {
+  readonly pool: EdgePool;
+  readonly why: Reason;
 }
 
 type Answer = Response | Promise<Response>;
@@ -107,11 +114,17 @@ function holdSnapshot(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs
   if (way.isDegraded && isFirst) pool.tally.countIncident("degraded");
   if (pool.leased.fresh(nowMs) !== null) return attempt(passage, way, pool, nowMs);
   return pool.leased.obtain(passage.env, passage, nowMs).then((obtained) => {
-    // A fallback pool that is not there is as good as none.
-    if (obtained === null) return answerProblem(way.passedOn ?? NO_SNAPSHOT, passage.request);
+    if (obtained === null) return doWithoutSnapshot(passage, way.passedOn);
     if (obtained.isDegraded && !way.isDegraded && isFirst) pool.tally.countIncident("degraded");
     return attempt(passage, way, pool, clock());
   });
+}
+
+/** A fallback pool that is not there is as good as none. */
+function doWithoutSnapshot(passage: Passage, passedOn: PassedOn | null): Answer {
+  return passedOn === null
+    ? answerProblem(NO_SNAPSHOT, passage.request)
+    : refuse(passage, passedOn.pool, passedOn.why);
 }
 
 function attempt(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs): Answer {
@@ -119,11 +132,12 @@ function attempt(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs): An
   const { view, tally } = pool;
   if (view === null) return answerProblem(NO_SNAPSHOT, passage.request);
   const { config } = view.snapshot;
-  const { isFirst } = tries;
-  if (isFirst) {
+  if (tries.backends.size === 0) {
+    way.passedOn?.pool.tally.countIncident("fallback");
     tally.countProtocol(way.client.protocol);
     pool.retryBudget.deposit(nowMs);
   }
+  const { isFirst } = tries;
   const choice = view.choose(choosing(way, config, nowMs));
   if (choice.kind !== "backend") return doWithout(passage, way, pool, choice.kind);
   const { channel, fate, grant } = choice;
@@ -160,14 +174,17 @@ function tryAgain(
   const waitMs = decideRetry(failure, tries.describe(nowMs, Math.random()), retry);
   if (waitMs === null) return null;
   const hasOther = pool.view?.admitsBeside(tries.backends) === true;
-  if (!hasOther && (pool.fallback === null || way.passedOn !== null)) return null;
+  const fallback = hasOther || way.passedOn !== null ? null : pool.fallback;
+  if (!hasOther && fallback === null) return null;
   if (!pool.retryBudget.withdraw(retry.budget, nowMs)) {
     pool.tally.countIncident("retry_denied");
     return null;
   }
   pool.tally.countIncident("retry");
   return elapse(waitMs).then(() =>
-    hasOther ? holdSnapshot(passage, way, pool, clock()) : passOn(passage, way, pool, UNREACHABLE),
+    fallback === null
+      ? holdSnapshot(passage, way, pool, clock())
+      : passOn(passage, way, pool, fallback, "failed"),
   );
 }
 
@@ -193,25 +210,31 @@ const NO_WISHES = { policy: undefined, affinity: undefined, subset: undefined };
 
 /** Answers for a pool that has no backend for a request: with its fallback pool's, if it has one. */
 function doWithout(passage: Passage, way: Way, pool: EdgePool, why: Unserved): Answer {
-  const problem = UNSERVED[why];
   if (pool.fallback !== null && way.passedOn === null && why !== "session_refused")
-    return passOn(passage, way, pool, problem);
-  pool.tally.countIncident(why);
-  return answerProblem(problem, passage.request);
+    return passOn(passage, way, pool, pool.fallback, why);
+  return refuse(passage, pool, why);
 }
 
-/** Lets the fallback pool serve; `problem` is the answer if there is no such pool. */
-function passOn(passage: Passage, way: Way, pool: EdgePool, problem: Problem): Answer {
-  if (pool.fallback === null) return answerProblem(problem, passage.request);
-  pool.tally.countIncident("fallback");
+function refuse({ request }: Passage, { tally }: EdgePool, why: Reason): Response {
+  // Attempts that failed were counted by their backends.
+  if (why !== "failed") tally.countIncident(why);
+  return answerProblem(UNSERVED[why], request);
+}
+
+/** Lets the fallback pool serve. */
+function passOn(passage: Passage, way: Way, pool: EdgePool, fallback: PoolName, why: Reason): Answer {
   way.tries.changePool();
-  const fallback = passage.isolate.pool(pool.fallback);
-  return holdSnapshot(passage, { ...way, passedOn: problem }, fallback, clock());
+  const passedOn = { pool, why };
+  return holdSnapshot(passage, { ...way, passedOn }, passage.isolate.pool(fallback), clock());
 }
 
 type Unserved = Exclude<Choice["kind"], "backend">;
 
-const UNSERVED: Readonly<Record<Unserved, Problem>> = {
+/** `failed`: every attempt did. */
+type Reason = Unserved | "failed";
+
+const UNSERVED: Readonly<Record<Reason, Problem>> = {
+  failed: UNREACHABLE,
   no_backend: NO_BACKEND,
   session_refused: SESSION_LOST,
   full: FULL,
