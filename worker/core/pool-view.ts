@@ -11,15 +11,14 @@ import type { Connection } from "./identify.ts";
 import { createKeyedHash, type Hash64, type KeyedHash, toHex } from "./keyed-hash.ts";
 import { isHashing } from "./policies/by-name.ts";
 import type { GaugeOf, Picker } from "./policies/policy.ts";
-import { type Material, Selection } from "./selection.ts";
+import type { Material, Selection } from "./selection.ts";
+import { Selections } from "./selections.ts";
 import { type LossCause, Sessions } from "./sessions.ts";
+import { Shedding } from "./shedding.ts";
 import type { SubChannel } from "./sub-channel.ts";
 import { SubChannels } from "./sub-channels.ts";
-import { isInSubset, type WantedSubset } from "./subset.ts";
+import type { WantedSubset } from "./subset.ts";
 import type { OpenedToken } from "./token/keyring.ts";
-
-/** Subsets that are kept ready, the least recently used forgotten first: by maglev each has a table of 131 kB. */
-const MAX_SUBSETS = 256;
 
 const NOBODY: ReadonlySet<BackendId> = new Set();
 const NO_BACKEND: Choice = { kind: "no_backend" };
@@ -63,20 +62,18 @@ export class PoolView {
   /** By the octet of a region: the backends that are not in it. */
   #elsewhere = new Map<number, ReadonlySet<BackendId>>();
   readonly #gauge: GaugeOf = (id) => this.#channels.find(id);
-  readonly #everyone: Selection;
-  /** By label and value: subsets that requests have asked for and that somebody is in. */
-  readonly #subsets = new Map<string, Selection>();
+  readonly #selections: Selections;
+  #shedding: Shedding;
   readonly #connections: ConnectionTable;
   #hasTokens = false;
-  #material: Material;
 
   constructor(snapshot: Snapshot, nowMs: EpochMs, chance: number) {
     this.#snapshot = snapshot;
     this.#hash = createKeyedHash(snapshot.secret);
     this.#sessions = new Sessions(snapshot, null);
     this.#connections = new ConnectionTable(snapshot.config.connections);
-    this.#material = { snapshot, hash: this.#hash, gauge: this.#gauge, nowMs, chance };
-    this.#everyone = new Selection(this.#material, () => true);
+    this.#shedding = new Shedding(snapshot.config.shed, this.#hash);
+    this.#selections = new Selections(this.#material(nowMs, chance));
     this.adopt(snapshot, nowMs, chance);
   }
 
@@ -116,17 +113,17 @@ export class PoolView {
     this.#channels.adopt(snapshot);
     this.#elsewhere = new Map();
     this.#connections.resize(snapshot.config.connections);
-    this.#material = { snapshot, hash: this.#hash, gauge: this.#gauge, nowMs, chance };
-    this.#everyone.adopt(this.#material);
-    for (const [name, subset] of this.#subsets) {
-      subset.adopt(this.#material);
-      if (subset.isEmpty) this.#subsets.delete(name);
-    }
+    this.#shedding = new Shedding(snapshot.config.shed, this.#hash);
+    this.#selections.adopt(this.#material(nowMs, chance));
+  }
+
+  #material(nowMs: EpochMs, chance: number): Material {
+    return { snapshot: this.#snapshot, hash: this.#hash, gauge: this.#gauge, nowMs, chance };
   }
 
   /** Where a request goes. Its backend, if there is one, counts it as in flight from here on. */
   choose(choosing: Choosing): Choice {
-    const among = this.#select(choosing.subset);
+    const among = this.#selections.select(choosing.subset);
     const choice =
       choosing.affinity.length === 0 ? this.#free(choosing, among, null) : this.#walk(choosing, among);
     if (choice.kind === "backend") choice.channel.begin(choosing.nowMs);
@@ -148,27 +145,6 @@ export class PoolView {
     return this.#channels.all();
   }
 
-  /** Who may be chosen; null: nobody that the request's subset allows. */
-  #select(subset: WantedSubset | null): Selection | null {
-    if (subset === null) return this.#everyone;
-    const { label, value, fallback } = subset;
-    const found = value === null ? null : this.#findSubset(label, value);
-    return found ?? (fallback === "any" ? this.#everyone : null);
-  }
-
-  /** Null when nobody is in it: whoever sends made-up values must not fill the memory. */
-  #findSubset(label: string, value: string): Selection | null {
-    const name = `${label}=${value}`;
-    const known = this.#subsets.get(name);
-    const subset = known ?? new Selection(this.#material, (backend) => isInSubset(backend, label, value));
-    if (subset.isEmpty) return null;
-    this.#subsets.delete(name);
-    this.#subsets.set(name, subset);
-    const [oldest] = this.#subsets.keys();
-    if (this.#subsets.size > MAX_SUBSETS && oldest !== undefined) this.#subsets.delete(oldest);
-    return subset;
-  }
-
   /** Walks the affinity chain: the first step that the request can be bound by decides. */
   #walk(choosing: Choosing, among: Selection | null): Choice {
     const { affinity, credentials, nowMs } = choosing;
@@ -177,11 +153,11 @@ export class PoolView {
       if (step.by === "token") {
         const carried = this.#sessions.read(credentials.headers, nowMs);
         if (carried?.kind === "opened") {
-          if (this.#isShed(`session ${carried.token.sessionId}`)) return SHED;
+          if (this.#shedding.takesSession(`session ${carried.token.sessionId}`)) return SHED;
           return this.#bind(this.#continue(carried.token, choosing, among), choosing, among);
         }
         if (carried?.kind === "unknown") {
-          if (this.#isShed(`token ${carried.text}`)) return SHED;
+          if (this.#shedding.takesSession(`token ${carried.text}`)) return SHED;
           return this.#bind(this.#serveUnknown(carried.text, choosing, among), choosing, among);
         }
         arrival = { fate: carried?.kind ?? null };
@@ -189,18 +165,12 @@ export class PoolView {
       }
       const name = step.by === "connection" ? connectionName(choosing) : hashedText(step, credentials);
       if (name === null) continue;
-      if (this.#isShed(name)) return SHED;
+      if (this.#shedding.takesSession(name)) return SHED;
       const bound =
         step.by === "connection" ? this.#byConnection(choosing, among) : this.#byValue(name, choosing, among);
       if (bound !== null) return this.#bind(this.#settle(bound, arrival, choosing), choosing, among);
     }
     return this.#free(choosing, among, arrival);
-  }
-
-  /** Whether what names a session is of the part that the pool turns away: always the same sessions. */
-  #isShed(name: string): boolean {
-    const { sessionPercent } = this.#snapshot.config.shed;
-    return sessionPercent > 0 && this.#hash(`shed ${name}`).high < (sessionPercent / 100) * 2 ** 32;
   }
 
   /** Bound traffic waits for no other backend, and is charged to the rotation that free traffic takes its turns in. */
@@ -296,7 +266,7 @@ export class PoolView {
     const known = named === null ? null : this.#remembered(named, choosing, among);
     if (known !== null || among === null) return known;
     // One that asks for nobody in particular, or for what nobody has, is one more connection of the pool.
-    const own = among === this.#everyone ? connection : (named ?? connection);
+    const own = among === this.#selections.everyone ? connection : (named ?? connection);
     const held = own === named ? null : this.#remembered(own, choosing, among);
     if (held !== null) return held;
     const placed = this.#place(`connection ${own.identity}`, choosing, among);
@@ -340,12 +310,10 @@ export class PoolView {
   /** A backend for a request that nothing binds. */
   #free(choosing: Choosing, among: Selection | null, arrival: Arrival | null): Choice {
     if (among === null || among.isEmpty) return NO_BACKEND;
-    const { shed, keylessPolicy, hashBalanceFactor, maxInFlight } = this.#snapshot.config;
+    const { keylessPolicy, hashBalanceFactor, maxInFlight } = this.#snapshot.config;
     const { nowMs } = choosing;
-    const shedShare = shed.newPercent / 100;
-    if (choosing.chance < shedShare) return SHED;
-    // What is left of the chance is as random as the whole of it was.
-    const chance = shedShare === 0 ? choosing.chance : (choosing.chance - shedShare) / (1 - shedShare);
+    const chance = this.#shedding.left(choosing.chance);
+    if (chance === null) return SHED;
     const connection = isHashing(choosing.policy) ? choosing.credentials.connection : null;
     const isKeyless = connection === null && isHashing(choosing.policy);
     const picker = among.picker(isKeyless ? keylessPolicy : choosing.policy, nowMs);

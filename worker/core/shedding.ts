@@ -1,0 +1,28 @@
+import type { PoolConfig } from "../../durable/model/pool.ts";
+import type { KeyedHash } from "./keyed-hash.ts";
+
+/** Which part of a pool's traffic is turned away on purpose. */
+export class Shedding {
+  readonly #hash: KeyedHash;
+  /** Shares, 0…1. */
+  readonly #ofNew: number;
+  readonly #ofSessions: number;
+
+  constructor({ newPercent, sessionPercent }: PoolConfig["shed"], hash: KeyedHash) {
+    this.#hash = hash;
+    this.#ofNew = newPercent / 100;
+    this.#ofSessions = sessionPercent / 100;
+  }
+
+  /** What of the chance of a request that nothing binds is left to choose by; null: it is turned away. */
+  left(chance: number): number | null {
+    if (chance < this.#ofNew) return null;
+    // What is left is as random as the whole of it was.
+    return this.#ofNew === 0 ? chance : (chance - this.#ofNew) / (1 - this.#ofNew);
+  }
+
+  /** Whether what names a session is of the part that is turned away: always the same sessions. */
+  takesSession(name: string): boolean {
+    return this.#ofSessions > 0 && this.#hash(`shed ${name}`).high < this.#ofSessions * 2 ** 32;
+  }
+}
