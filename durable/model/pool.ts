@@ -18,7 +18,8 @@ import {
  * How a backend is picked for a request that is bound to none. `round_robin`: smooth weighted turns, request by
  * request. `random`: by weight. `first`: the first in the pool's order; weights do not matter. `least_request`: of two
  * drawn by weight, the one with fewer requests in flight in this isolate for its weight. `peak_ewma`: the same, where each
- * request counts for as long as the backend takes to answer this isolate. `rendezvous`, `maglev`, `ring_hash`: weighted consistent hashing of the connection key, and by chance where there is none.
+ * request counts for as long as the backend takes to answer this isolate. `rendezvous`, `maglev`, `ring_hash`: weighted consistent hashing of what the affinity chain names, or of the connection key where it is empty, and by
+ * `keylessPolicy` where there is none.
  */
 export const PolicySchema = oneOf([
   "round_robin",
@@ -131,7 +132,10 @@ const shedEntries = {
 const poolEntries = {
   /** Default `round_robin`. */
   policy: v.optional(PolicySchema, "round_robin"),
-  /** How a hashing policy picks for a request that has no key. Default `random`. */
+  /**
+   * How a hashing policy picks for a request that has no key: nothing that the affinity chain hashes, or no connection where
+   * the chain is empty. Default `random`.
+   */
   keylessPolicy: v.optional(PolicySchema, "random"),
   /**
    * Percent of its share of what is in flight in an isolate that a backend may have before its keys are led elsewhere,

@@ -113,14 +113,6 @@ describe("a limit of requests in flight", () => {
     open?.end();
     expect(placeOf(view, visit())).toBe("a");
   });
-
-  // Led to two backends while one is full, both would have been told to be the same session's.
-  it("begins sessions of their own where one connection may be led to several backends", () => {
-    const told = { affinity: [{ by: "token" }], policy: "rendezvous" } as const;
-    const view = new PoolView(limited(1, { a: 1, b: 1 }, told), NOON, 0);
-    const ask = visit({ ...told, connection: connection("tls 1") });
-    expect(choose(view, ask).grant).toMatchObject({ sessionId: null });
-  });
 });
 
 function shedding(shed: Readonly<Record<string, number>>, told: object = {}): PoolView {
@@ -238,6 +230,20 @@ describe("a request without key, where the policy hashes,", () => {
       placeOf(view, visit({ policy: "maglev", chance: step / 300 })),
     );
     expect(new Set(places)).toEqual(new Set(["a", "b", "c"]));
+  });
+
+  // Its connection was hashed, though the chain does not name it, and so hardly any request was without key.
+  it.each([
+    ["names only tokens", [{ by: "token" }]],
+    ["names a header that is not there", [{ by: "token" }, { by: "header", name: "x-user" }]],
+  ] as const)("is also one whose connection is known, where the chain %s", (_, affinity) => {
+    const told = { policy: "maglev", affinity, connection: connection("tls 1") } as const;
+    expect(turns(keyless("round_robin"), told)).toBe("abcabc");
+  });
+
+  it("is not one whose connection the chain names", () => {
+    const told = { policy: "maglev", affinity: BY_CONNECTION, connection: connection("tls 1") } as const;
+    expect(turns(keyless("round_robin"), told)).toMatch(/^(?:a{6}|b{6}|c{6})$/);
   });
 
   it("is the only one that it is for: not one with a key, nor one under a policy that needs none", () => {

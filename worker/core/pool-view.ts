@@ -310,13 +310,13 @@ export class PoolView {
   /** A backend for a request that nothing binds. */
   #free(choosing: Choosing, among: Selection | null, arrival: Arrival | null): Choice {
     if (among === null || among.isEmpty) return NO_BACKEND;
-    const { keylessPolicy, hashBalanceFactor, maxInFlight } = this.#snapshot.config;
-    const { nowMs } = choosing;
+    const { affinity, credentials, nowMs, policy } = choosing;
     const chance = this.#shedding.left(choosing.chance);
     if (chance === null) return SHED;
-    const connection = isHashing(choosing.policy) ? choosing.credentials.connection : null;
-    const isKeyless = connection === null && isHashing(choosing.policy);
-    const picker = among.picker(isKeyless ? keylessPolicy : choosing.policy, nowMs);
+    // A chain says what is hashed, and nothing of that has the request; without one it is the connection.
+    const connection = affinity.length === 0 && isHashing(policy) ? credentials.connection : null;
+    const isKeyless = connection === null && isHashing(policy);
+    const picker = among.picker(isKeyless ? this.#snapshot.config.keylessPolicy : policy, nowMs);
     const key = connection === null ? null : this.#hash(`connection ${connection.identity}`);
     const { availability } = this.#channels;
     const { tried } = choosing;
@@ -326,9 +326,7 @@ export class PoolView {
     const best = pick(availability.missing(nowMs));
     const channel = best ?? pick(availability.full);
     if (channel === null) return FULL;
-    // With a bound on load, one connection may be led to several backends.
-    const by = hashBalanceFactor === null && maxInFlight === null ? connection : null;
-    const chosen = this.#settle({ channel, hasMigrated: false, by }, arrival, choosing);
+    const chosen = this.#settle({ channel, hasMigrated: false, by: null }, arrival, choosing);
     return best === null ? { ...chosen, isDesperate: true } : chosen;
   }
 
