@@ -18,8 +18,9 @@ import {
  * How a backend is picked for a request that is bound to none. `round_robin`: smooth weighted turns, request by
  * request. `random`: by weight. `first`: the first in the pool's order; weights do not matter. `least_request`: of two
  * drawn by weight, the one with fewer requests in flight in this isolate for its weight. `peak_ewma`: the same, where each
- * request counts for as long as the backend takes to answer this isolate. `rendezvous`, `maglev`, `ring_hash`: weighted consistent hashing of what the affinity chain names, or of the connection key where it is empty, and by
- * `keylessPolicy` where there is none.
+ * request counts for as long as the backend takes to answer this isolate. `rendezvous`, `maglev`, `ring_hash`: weighted
+ * consistent hashing of what the affinity chain names, or of the connection key where it is empty; what has no key is
+ * picked by `keylessPolicy`.
  */
 export const PolicySchema = oneOf([
   "round_robin",

@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import type { Affinity } from "../../durable/model/pool.ts";
 import { PoolView } from "../../worker/core/pool-view.ts";
 import { NOON, snapshot } from "./support/build.ts";
-import { connection, placeOf, visit } from "./support/visit.ts";
+import { choose, connection, placeOf, poolConfig, visit } from "./support/visit.ts";
 
 type Step = Affinity[number];
 
@@ -80,12 +80,47 @@ it("moves by values only those of a backend that is gone", () => {
   expect(places().map((to, index) => (before[index] === "b0" ? "b0" : to))).toEqual(before);
 });
 
-it("takes bound requests for turns of the round robin, so that free ones make up for them", () => {
-  const view = new PoolView(snapshot({ a: 1, b: 1, c: 1 }), NOON, 0);
-  const bound = visit({ affinity: [{ by: "connection" }], connection: connection("tls 1") });
-  const home = placeOf(view, bound);
-  for (let request = 0; request < 9; request++) placeOf(view, bound);
-  const free = Array.from({ length: 20 }, () => placeOf(view, visit()));
-  expect(free).not.toContain(home);
-  expect(Array.from({ length: 3 }, () => placeOf(view, visit())).toSorted()).toEqual(["a", "b", "c"]);
+const TURN_TAKERS: readonly [string, Parameters<typeof visit>[0], Parameters<typeof visit>[0]][] = [
+  ["among all", {}, {}],
+  ["of a subset, and free ones among all", { subset: { label: "zone", value: "one", fallback: "none" } }, {}],
+  [
+    "of a subset, and free ones too",
+    { subset: { label: "zone", value: "one", fallback: "none" } },
+    { subset: { label: "zone", value: "one", fallback: "none" } },
+  ],
+  [
+    "that a policy hashes, and free ones by the policy for those without key",
+    { policy: "maglev" },
+    { policy: "maglev" },
+  ],
+];
+
+it.each(TURN_TAKERS)(
+  "takes bound requests for turns of the round robin, so that free ones make up for them: %s",
+  (_, boundAs, freeAs) => {
+    const one = { labels: { zone: "one" } };
+    const config = poolConfig({ keylessPolicy: "round_robin" });
+    const view = new PoolView(snapshot({ a: one, b: one, c: one }, { config }), NOON, 0);
+    const bound = visit({ affinity: [{ by: "connection" }], connection: connection("tls 1"), ...boundAs });
+    const home = placeOf(view, bound);
+    for (let request = 0; request < 9; request++) placeOf(view, bound);
+    const free = Array.from({ length: 20 }, () => placeOf(view, visit(freeAs)));
+    expect(free).not.toContain(home);
+    expect(Array.from({ length: 3 }, () => placeOf(view, visit(freeAs))).toSorted()).toEqual(["a", "b", "c"]);
+  },
+);
+
+it("takes a session's requests for turns though they ask for a subset that it is not in", () => {
+  const config = poolConfig({ affinity: [{ by: "token" }], tokens: { cookie: null, header: "ring-token" } });
+  const labels = { labels: { zone: "one" } };
+  const view = new PoolView(snapshot({ a: labels, b: labels, c: 1 }, { config }), NOON, 0);
+  const { affinity } = config;
+  const first = [1, 2, 3]
+    .map(() => choose(view, visit({ affinity })))
+    .find(({ channel }) => channel.id === "c");
+  const [header] = first?.grant ? view.sessions.write(first.grant, NOON, new Uint8Array(26)) : [];
+  const subset = { label: "zone", value: "one", fallback: "none" } as const;
+  const bound = visit({ affinity, headers: { "ring-token": header?.[1] ?? "" }, subset });
+  expect(Array.from({ length: 5 }, () => placeOf(view, bound))).toEqual(["c", "c", "c", "c", "c"]);
+  expect(Array.from({ length: 10 }, () => placeOf(view, visit()))).not.toContain("c");
 });

@@ -173,11 +173,17 @@ export class PoolView {
     return this.#free(choosing, among, arrival);
   }
 
-  /** Bound traffic waits for no other backend, and is charged to the rotation that free traffic takes its turns in. */
+  /** Bound traffic waits for no other backend, and is charged to the rotations that free traffic takes its turns in. */
   #bind(choice: Choice, { policy, nowMs, tried }: Choosing, among: Selection | null): Choice {
     if (choice.kind !== "backend") return choice;
     if (choice.channel.isFull) return FULL;
-    if (policy === "round_robin" && tried.size === 0) among?.charge(choice.channel.id, nowMs);
+    const free = isHashing(policy) ? this.#snapshot.config.keylessPolicy : policy;
+    if (free === "round_robin" && tried.size === 0) {
+      const { everyone } = this.#selections;
+      // Its backend may be none of the subset's, and free requests may ask for no subset.
+      everyone.charge(choice.channel.id, nowMs);
+      if (among !== everyone) among?.charge(choice.channel.id, nowMs);
+    }
     return choice;
   }
 
