@@ -166,7 +166,7 @@ const poolEntries = {
   tiers: v.optional(record(tiersEntries), {}),
   /**
    * Requests that one isolate may have in flight at one backend, 1…10000. More go elsewhere, and are refused where nothing
-   * else has room or the affinity chain binds them. Default null: any number. Isolates do not know of each other, so the
+   * else has room or they are bound to it already. Default null: any number. Isolates do not know of each other, so the
    * backend may see a multiple.
    */
   maxInFlight: v.optional(v.nullable(integer(1, 10_000)), null),

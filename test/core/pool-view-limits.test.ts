@@ -87,6 +87,63 @@ describe("a limit of requests in flight", () => {
     expect(placeOf(view, visit({ affinity: BY_CONNECTION, connection: connection("tls 0") }))).toBe(home);
   });
 
+  const TOKENS = {
+    affinity: [{ by: "token" }, { by: "connection" }],
+    tokens: { cookie: null, header: "ring-token" },
+  } as const;
+
+  // Beside three idle backends a new client was refused, and on its next request again: it was bound to the full one.
+  it.each([
+    ["connection", BY_CONNECTION],
+    ["session", TOKENS.affinity],
+  ] as const)(
+    "places every new %s with somebody who has room, and refuses those when nobody has",
+    (_, affinity) => {
+      const view = new PoolView(limited(1, { a: 1, b: 1, c: 1, d: 1 }, { ...TOKENS, affinity }), NOON, 0);
+      const open = [1, 2, 3, 4].map((index) =>
+        begin(view, { affinity, connection: connection(`tls ${index}`) }),
+      );
+      expect(new Set(open.map((channel) => channel?.id))).toEqual(new Set(["a", "b", "c", "d"]));
+      const fifth = visit({ affinity, connection: connection("tls 5") });
+      expect(view.choose(fifth)).toEqual({ kind: "full" });
+      for (const channel of open) {
+        channel?.end();
+        expect(placeOf(view, fifth)).toBe(open[0]?.id);
+      }
+    },
+  );
+
+  /** A token for a session on a backend. */
+  function tokenFor(view: PoolView, id: string): Readonly<Record<string, string>> {
+    const granted = Array.from({ length: 20 }, (_, index) =>
+      choose(view, visit({ affinity: TOKENS.affinity, connection: connection(`tls ${index}`) })),
+    );
+    const grant = granted.find(({ channel }) => channel.id === id)?.grant ?? null;
+    if (grant === null) throw new Error(`nobody came to ${id}`);
+    return { "ring-token": view.sessions.write(grant, NOON, new Uint8Array(26))[0]?.[1] ?? "" };
+  }
+
+  it("places sessions whose backend is gone with somebody who has room, and refuses them when nobody has", () => {
+    const everybody = { a: 1, b: 1, c: 1, d: 1 };
+    const headers = tokenFor(new PoolView(limited(1, everybody, TOKENS), NOON, 0), "b");
+    const gone = limited(1, { ...everybody, b: { admits: "none", serverId: 1 } }, TOKENS);
+    const view = new PoolView(gone, NOON, 0);
+    const lost = { affinity: TOKENS.affinity, headers };
+    const open = [1, 2, 3].map(() => begin(view, lost));
+    expect(new Set(open.map((channel) => channel?.id))).toEqual(new Set(["a", "c", "d"]));
+    expect(view.choose(visit(lost))).toEqual({ kind: "full" });
+    open[1]?.end();
+    expect(placeOf(view, visit(lost))).toBe(open[1]?.id);
+  });
+
+  it("refuses a session whose backend is full", () => {
+    const view = new PoolView(limited(1, { a: 1, b: 1, c: 1 }, TOKENS), NOON, 0);
+    const told = { affinity: TOKENS.affinity, headers: tokenFor(view, "b") };
+    const open = begin(view, told);
+    expect(open?.id).toBe("b");
+    expect(view.choose(visit(told))).toEqual({ kind: "full" });
+  });
+
   it("refuses nothing that is open when it is lowered, and nothing any more when it is taken away", () => {
     const view = new PoolView(limited(3, { a: 1 }), NOON, 0);
     const open = [1, 2, 3].map(() => begin(view));

@@ -173,7 +173,10 @@ export class PoolView {
     return this.#free(choosing, among, arrival);
   }
 
-  /** Bound traffic waits for no other backend, and is charged to the rotations that free traffic takes its turns in. */
+  /**
+   * What is bound to a backend goes to no other for want of room there, and is charged to the rotations that free traffic
+   * takes its turns in.
+   */
   #bind(choice: Choice, { policy, nowMs, tried }: Choosing, among: Selection | null): Choice {
     if (choice.kind !== "backend") return choice;
     if (choice.channel.isFull) return FULL;
@@ -219,11 +222,11 @@ export class PoolView {
     const channel = this.#placeSession(token, choosing, among);
     // Not lost, but newer than this snapshot: whoever has a newer one can lead it there.
     if (previous === null)
-      return channel === null ? NO_BACKEND : { ...NOTHING_NEW, channel, fate: "unknown" };
+      return channel === null ? nobody(among) : { ...NOTHING_NEW, channel, fate: "unknown" };
     const cause = lossCause(home, choosing);
     const rule = this.#sessions.ruleFor(cause);
     if (rule === "refuse") return SESSION_REFUSED;
-    if (channel === null) return NO_BACKEND;
+    if (channel === null) return nobody(among);
     const grant =
       rule === "sticky"
         ? { backend: channel.backend, sessionId, startedMs: nowMs }
@@ -233,21 +236,23 @@ export class PoolView {
     return { ...NOTHING_NEW, channel, fate: cause, grant, inheritance: { sessionId, previous } };
   }
 
-  /** A backend for a session by its id; of its own region, where its token knows one and anybody there is left. */
+  /** A backend for a session by its id; of its own region, where its token knows one and anybody there has room. */
   #placeSession(
     { sessionId, region }: OpenedToken,
     choosing: Choosing,
     among: Selection | null,
   ): SubChannel | null {
     if (among === null) return null;
-    const { policy, nowMs, chance, tried } = choosing;
-    const isRetry = tried.size > 0;
     const key = this.#hash(`session ${sessionId}`);
-    const placer = among.placer(policy);
-    const skipped = this.#avoided(choosing);
-    const near = region === 0 ? NOBODY : this.#outside(region);
-    const pick = (exclude: ReadonlySet<BackendId>) => placer.pick({ exclude, isRetry, key, chance, nowMs });
-    return this.#find(pick(new Set([...near, ...skipped])) ?? pick(skipped) ?? pick(tried));
+    const placer = among.placer(choosing.policy);
+    const { availability } = this.#channels;
+    const missing = availability.missing(choosing.nowMs);
+    if (region === 0) return this.#lead(placer, key, choosing, missing, availability.full);
+    const near = new Set([...this.#outside(region), ...missing]);
+    return (
+      this.#lead(placer, key, choosing, near, missing) ??
+      this.#lead(placer, key, choosing, availability.full, availability.full)
+    );
   }
 
   #outside(region: number): ReadonlySet<BackendId> {
@@ -300,7 +305,8 @@ export class PoolView {
     if (among === null) return null;
     const { policy, nowMs } = choosing;
     const picker = isHashing(policy) ? among.picker(policy, nowMs) : among.placer(policy);
-    const placed = this.#lead(picker, this.#hash(text), choosing);
+    const skipped = this.#channels.availability.skipped(nowMs);
+    const placed = this.#lead(picker, this.#hash(text), choosing, skipped, NOBODY);
     return placed === null ? null : { channel: placed, hasMigrated: false, by: null };
   }
 
@@ -310,7 +316,7 @@ export class PoolView {
    */
   #serveUnknown(text: string, choosing: Choosing, among: Selection | null): Choice {
     const channel = this.#place(`token ${text}`, choosing, among);
-    return channel === null ? NO_BACKEND : { ...NOTHING_NEW, channel, fate: "unknown" };
+    return channel === null ? nobody(among) : { ...NOTHING_NEW, channel, fate: "unknown" };
   }
 
   /** A backend for a request that nothing binds. */
@@ -352,26 +358,36 @@ export class PoolView {
     return toHex(this.#hash(`session of ${connection.identity} from ${connection.from}`));
   }
 
+  /** Where a text leads that binds nothing here as yet: past what is full and what this isolate skips; to that if need be. */
   #place(text: string, choosing: Choosing, among: Selection | null): SubChannel | null {
-    return among === null ? null : this.#lead(among.placer(choosing.policy), this.#hash(text), choosing);
+    if (among === null) return null;
+    const { availability } = this.#channels;
+    const missing = availability.missing(choosing.nowMs);
+    return this.#lead(among.placer(choosing.policy), this.#hash(text), choosing, missing, availability.full);
   }
 
-  /** Where a key leads: past what this isolate skips, unless it skips everybody. */
-  #lead(picker: Picker, key: Hash64, choosing: Choosing): SubChannel | null {
-    const { nowMs, chance, tried } = choosing;
+  /** Where a key leads without some backends; without others, if that leaves nobody; never where the request has failed. */
+  #lead(
+    picker: Picker,
+    key: Hash64,
+    { nowMs, chance, tried }: Pick<Choosing, "nowMs" | "chance" | "tried">,
+    without: ReadonlySet<BackendId>,
+    orWithout: ReadonlySet<BackendId>,
+  ): SubChannel | null {
     const isRetry = tried.size > 0;
-    const pick = (exclude: ReadonlySet<BackendId>) => picker.pick({ exclude, isRetry, key, chance, nowMs });
-    return this.#find(pick(this.#avoided(choosing)) ?? pick(tried));
-  }
-
-  /** Backends that this isolate skips, and where the request has failed before. */
-  #avoided({ nowMs, tried }: Choosing): ReadonlySet<BackendId> {
-    return union(this.#channels.availability.skipped(nowMs), tried);
+    const pick = (exclude: ReadonlySet<BackendId>) =>
+      picker.pick({ exclude: union(exclude, tried), isRetry, key, chance, nowMs });
+    return this.#find(pick(without) ?? pick(orWithout));
   }
 
   #find(picked: BackendId | null): SubChannel | null {
     return picked === null ? null : this.#channels.find(picked);
   }
+}
+
+/** What becomes of a request that is led to nobody. */
+function nobody(among: Selection | null): Choice {
+  return among === null || among.isEmpty ? NO_BACKEND : FULL;
 }
 
 /** A connection as it is known in a subset, in each of which it may be led to another backend; null: the request names none. */
