@@ -136,6 +136,31 @@ describe("a limit of requests in flight", () => {
     expect(placeOf(view, visit(lost))).toBe(open[1]?.id);
   });
 
+  // Led to two backends, both would have been told to be the same session's.
+  it("begins another session where another isolate leads the same connection to another backend", () => {
+    const ask = visit({ affinity: TOKENS.affinity, connection: connection("tls 1") });
+    const config = limited(1, { a: 1, b: 1 }, TOKENS);
+    const [one, same, other] = [
+      new PoolView(config, NOON, 0),
+      new PoolView(config, NOON, 0.5),
+      new PoolView(config, NOON, 0),
+    ];
+    const { channel: home, grant } = choose(one, ask);
+    expect(grant?.sessionId).toMatch(/^[0-9a-f]{16}$/);
+    expect(choose(same, ask)).toMatchObject({
+      channel: { id: home.id },
+      grant: { sessionId: grant?.sessionId },
+    });
+    other
+      .channels()
+      .find(({ id }) => id === home.id)
+      ?.begin(NOON);
+    const elsewhere = choose(other, ask);
+    expect(elsewhere.channel.id).not.toBe(home.id);
+    expect(elsewhere.grant?.sessionId).toMatch(/^[0-9a-f]{16}$/);
+    expect(elsewhere.grant?.sessionId).not.toBe(grant?.sessionId);
+  });
+
   it("refuses a session whose backend is full", () => {
     const view = new PoolView(limited(1, { a: 1, b: 1, c: 1 }, TOKENS), NOON, 0);
     const told = { affinity: TOKENS.affinity, headers: tokenFor(view, "b") };
@@ -253,6 +278,35 @@ describe("shedding", () => {
     expect(Math.abs(places.filter((place) => place === "shed").length - 200)).toBeLessThan(
       4 * Math.sqrt(100),
     );
+  });
+
+  const CHAIN = {
+    affinity: [{ by: "token" }, { by: "connection" }],
+    tokens: { cookie: null, header: "ring-token" },
+  } as const;
+  const { affinity } = CHAIN;
+
+  /** A first request of each connection, and what it gets to carry from then on; null when it is shed. */
+  function firsts(view: PoolView): readonly (Readonly<Record<string, string>> | null)[] {
+    return NAMES.map((name) => {
+      const choice = view.choose(visit({ affinity, connection: connection(name) }));
+      if (choice.kind !== "backend" || choice.grant === null) return null;
+      return { "ring-token": view.sessions.write(choice.grant, NOON, new Uint8Array(26))[0]?.[1] ?? "" };
+    });
+  }
+
+  // A client was let in by what names its connection, and turned away by its session's id as soon as it had one.
+  it("turns away no session that it let begin, and lets none begin that it would turn away", () => {
+    const begun = firsts(shedding({ sessionPercent: 50 }, CHAIN));
+    expect(firsts(shedding({ sessionPercent: 50 }, CHAIN))).toEqual(begun);
+    expect(Math.abs(begun.filter((headers) => headers === null).length - 1_000)).toBeLessThan(
+      4 * Math.sqrt(2_000 * 0.25),
+    );
+    const half = shedding({ sessionPercent: 50 }, CHAIN);
+    const later = firsts(shedding({}, CHAIN)).map((headers) =>
+      placeOf(half, visit({ affinity, headers: headers ?? {} })),
+    );
+    expect(later.map((place) => place === "shed")).toEqual(begun.map((headers) => headers === null));
   });
 
   it("counts nothing as in flight, and binds nothing", () => {

@@ -48,6 +48,8 @@ interface Bound {
   readonly hasMigrated: boolean;
   /** The connection that led there; null when something else did. */
   readonly by: Connection | null;
+  /** This isolate remembers the connection. */
+  readonly isKnown: boolean;
 }
 
 /**
@@ -165,12 +167,21 @@ export class PoolView {
       }
       const name = step.by === "connection" ? connectionName(choosing) : hashedText(step, credentials);
       if (name === null) continue;
-      if (this.#shedding.takesSession(name)) return SHED;
       const bound =
         step.by === "connection" ? this.#byConnection(choosing, among) : this.#byValue(name, choosing, among);
-      if (bound !== null) return this.#bind(this.#settle(bound, arrival, choosing), choosing, among);
+      if (bound === null) continue;
+      const chosen = this.#settle(bound, arrival, choosing);
+      if (this.#isShed(name, chosen)) return SHED;
+      if (bound.by !== null && !bound.isKnown) this.#connections.bind(bound.by, bound.channel.id, nowMs);
+      return this.#bind(chosen, choosing, among);
     }
     return this.#free(choosing, among, arrival);
+  }
+
+  /** Whether the pool turns away what the chain binds: by the session that begins with it, as it will later, if that is known. */
+  #isShed(name: string, { grant }: Chosen): boolean {
+    const sessionId = grant?.sessionId ?? null;
+    return this.#shedding.takesSession(sessionId === null ? name : `session ${sessionId}`);
   }
 
   /**
@@ -266,12 +277,12 @@ export class PoolView {
   }
 
   /**
-   * A connection seen before stays; a new one is placed by hashing, then remembered: for each subset it asks for, which it is
-   * known in even when nobody new is led there any more.
+   * A connection seen before stays; a new one is placed by hashing. It is known for each subset it asks for, and in that even
+   * when nobody new is led there any more.
    */
   #byConnection(choosing: Choosing, among: Selection | null): Bound | null {
-    const { nowMs, credentials, subset } = choosing;
-    const { connection } = credentials;
+    const { subset } = choosing;
+    const { connection } = choosing.credentials;
     if (connection === null) return null;
     const named = subset === null ? null : inSubset(connection, subset);
     const known = named === null ? null : this.#remembered(named, choosing, among);
@@ -281,9 +292,7 @@ export class PoolView {
     const held = own === named ? null : this.#remembered(own, choosing, among);
     if (held !== null) return held;
     const placed = this.#place(`connection ${own.identity}`, choosing, among);
-    if (placed === null) return null;
-    this.#connections.bind(own, placed.id, nowMs);
-    return { channel: placed, hasMigrated: false, by: own };
+    return placed === null ? null : { channel: placed, hasMigrated: false, by: own, isKnown: false };
   }
 
   /** Where a connection was led before, if it can stay there; elsewhere for as long as this isolate skips that backend. */
@@ -297,7 +306,12 @@ export class PoolView {
     const other = isAvoided(channel, choosing)
       ? this.#place(`connection ${connection.identity}`, choosing, among)
       : null;
-    return { channel: isBetter(other, choosing) ? other : channel, hasMigrated, by: connection };
+    return {
+      channel: isBetter(other, choosing) ? other : channel,
+      hasMigrated,
+      by: connection,
+      isKnown: true,
+    };
   }
 
   /** A value is led by the pool's hashing policy, its bound on load included; by the usual one if the pool has another. */
@@ -307,7 +321,7 @@ export class PoolView {
     const picker = isHashing(policy) ? among.picker(policy, nowMs) : among.placer(policy);
     const skipped = this.#channels.availability.skipped(nowMs);
     const placed = this.#lead(picker, this.#hash(text), choosing, skipped, NOBODY);
-    return placed === null ? null : { channel: placed, hasMigrated: false, by: null };
+    return placed === null ? null : { channel: placed, hasMigrated: false, by: null, isKnown: false };
   }
 
   /**
@@ -338,24 +352,26 @@ export class PoolView {
     const best = pick(availability.missing(nowMs));
     const channel = best ?? pick(availability.full);
     if (channel === null) return FULL;
-    const chosen = this.#settle({ channel, hasMigrated: false, by: null }, arrival, choosing);
+    const chosen = this.#settle({ channel, hasMigrated: false, by: null, isKnown: false }, arrival, choosing);
     return best === null ? { ...chosen, isDesperate: true } : chosen;
   }
 
   /** The choice of a backend for a request without a readable token, which gets one if the chain asked for it. */
   #settle({ channel, hasMigrated, by }: Bound, arrival: Arrival | null, { nowMs }: Choosing): Chosen {
     const { backend } = channel;
-    const grant = arrival === null ? null : { backend, sessionId: this.#sessionIdOf(by), startedMs: nowMs };
+    const sessionId = arrival === null ? null : this.#sessionIdOf(by, backend);
+    const grant = arrival === null ? null : { backend, sessionId, startedMs: nowMs };
     return { ...NOTHING_NEW, channel, fate: arrival?.fate ?? null, grant, hasMigrated };
   }
 
   /**
-   * Parallel first requests that one connection leads to one backend begin the same session; any other is a new one. Where
-   * it comes from counts too, since who listens in on a handshake can repeat its random from elsewhere.
+   * Parallel first requests that one connection leads to one backend begin the same session; any other is a new one, also on
+   * another backend, where isolates may lead it that find the first one full. Where it comes from counts too, since who
+   * listens in on a handshake can repeat its random from elsewhere.
    */
-  #sessionIdOf(connection: Connection | null): string | null {
+  #sessionIdOf(connection: Connection | null, { id }: SnapshotBackend): string | null {
     if (connection?.isExact !== true) return null;
-    return toHex(this.#hash(`session of ${connection.identity} from ${connection.from}`));
+    return toHex(this.#hash(`session of ${connection.identity} from ${connection.from} with ${id}`));
   }
 
   /** Where a text leads that binds nothing here as yet: past what is full and what this isolate skips; to that if need be. */
