@@ -124,7 +124,10 @@ const tiersEntries = {
 };
 
 const shedEntries = {
-  /** Share of requests that the affinity chain does not bind that is turned away at random, percent. Default 0. */
+  /**
+   * Share of what is new that is turned away, percent. Default 0. New are requests that the affinity chain does not bind, of
+   * which it is by chance, and those that would begin a session with a token, of which it is always the same ones.
+   */
   newPercent: v.optional(PercentSchema, 0),
   /** Share of what the chain binds (sessions, connections, values) that is turned away, always the same ones. Default 0. */
   sessionPercent: v.optional(PercentSchema, 0),

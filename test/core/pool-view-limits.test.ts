@@ -309,6 +309,45 @@ describe("shedding", () => {
     expect(later.map((place) => place === "shed")).toEqual(begun.map((headers) => headers === null));
   });
 
+  it("turns away its part of new sessions, always the same, and all when it is 100 %", () => {
+    const quarter = shedding({ newPercent: 25 }, CHAIN);
+    const first = firsts(quarter);
+    expect(Math.abs(first.filter((headers) => headers === null).length - 500)).toBeLessThan(
+      4 * Math.sqrt(2_000 * 0.25 * 0.75),
+    );
+    // A client that tries again, here or elsewhere, is no less new.
+    expect(firsts(quarter)).toEqual(first);
+    expect(firsts(shedding({ newPercent: 25 }, CHAIN))).toEqual(first);
+    expect(firsts(shedding({ newPercent: 100 }, CHAIN))).toEqual(NAMES.map(() => null));
+  });
+
+  it.each([
+    ["a value", [{ by: "token" }, { by: "header", name: "x-user" }], { headers: { "x-user": "u" } }],
+    ["nothing", [{ by: "token" }], {}],
+    [
+      "a token that cannot be read",
+      affinity,
+      { headers: { "ring-token": "made up" }, connection: connection("1") },
+    ],
+  ] as const)(
+    "takes a request without a session for new also when the chain knows it by %s",
+    (_, chain, told) => {
+      const view = shedding({ newPercent: 100 }, { ...CHAIN, affinity: chain });
+      expect(placeOf(view, visit({ affinity: chain, ...told }))).toBe("shed");
+    },
+  );
+
+  it("takes for no new session what carries its token, nor a connection that it knows", () => {
+    const view = shedding({}, CHAIN);
+    const begun = firsts(view);
+    view.adopt({ ...view.snapshot, config: poolConfig({ ...CHAIN, shed: { newPercent: 100 } }) }, NOON, 0);
+    const places = NAMES.flatMap((name, index) => [
+      placeOf(view, visit({ affinity, connection: connection(name) })),
+      placeOf(view, visit({ affinity, headers: begun[index] ?? {} })),
+    ]);
+    expect(places).not.toContain("shed");
+  });
+
   it("counts nothing as in flight, and binds nothing", () => {
     const view = shedding({ newPercent: 100, sessionPercent: 100 });
     view.choose(visit());

@@ -171,17 +171,23 @@ export class PoolView {
         step.by === "connection" ? this.#byConnection(choosing, among) : this.#byValue(name, choosing, among);
       if (bound === null) continue;
       const chosen = this.#settle(bound, arrival, choosing);
-      if (this.#isShed(name, chosen)) return SHED;
+      if (this.#isShed(name, chosen, bound.isKnown)) return SHED;
       if (bound.by !== null && !bound.isKnown) this.#connections.bind(bound.by, bound.channel.id, nowMs);
       return this.#bind(chosen, choosing, among);
     }
     return this.#free(choosing, among, arrival);
   }
 
-  /** Whether the pool turns away what the chain binds: by the session that begins with it, as it will later, if that is known. */
-  #isShed(name: string, { grant }: Chosen): boolean {
+  /**
+   * Whether the pool turns away what the chain binds: by the session that begins with it, as it will later, if that is known.
+   * New is what would begin a session, unless this isolate remembers its connection.
+   */
+  #isShed(name: string, { grant }: Chosen, isKnown: boolean): boolean {
     const sessionId = grant?.sessionId ?? null;
-    return this.#shedding.takesSession(sessionId === null ? name : `session ${sessionId}`);
+    const called = sessionId === null ? name : `session ${sessionId}`;
+    return grant === null || isKnown
+      ? this.#shedding.takesSession(called)
+      : this.#shedding.takesNewSession(called);
   }
 
   /**

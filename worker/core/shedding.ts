@@ -23,6 +23,15 @@ export class Shedding {
 
   /** Whether what names a session is of the part that is turned away: always the same sessions. */
   takesSession(name: string): boolean {
-    return this.#ofSessions > 0 && this.#hash(`shed ${name}`).high < this.#ofSessions * 2 ** 32;
+    return this.#takes(name, this.#ofSessions);
+  }
+
+  /** Whether what names a session that has yet to begin is of the part of new ones, or of that which it would be of later. */
+  takesNewSession(name: string): boolean {
+    return this.#takes(name, Math.max(this.#ofNew, this.#ofSessions));
+  }
+
+  #takes(name: string, share: number): boolean {
+    return share > 0 && this.#hash(`shed ${name}`).high < share * 2 ** 32;
   }
 }
