@@ -3,6 +3,9 @@ import type { PolicyName } from "../../durable/model/pool.ts";
 import type { Snapshot, SnapshotBackend, Tier } from "../../durable/model/snapshot.ts";
 import { type EpochMs, earliest } from "../../durable/model/time.ts";
 import type { KeyedHash } from "./keyed-hash.ts";
+import { LazyPicker } from "./lazy-picker.ts";
+import { pickerBytes } from "./picker-bytes.ts";
+import { BoundedLoad } from "./policies/bounded-load.ts";
 import { isHashing, preparePicker } from "./policies/by-name.ts";
 import type { Candidate, GaugeOf, Picker } from "./policies/policy.ts";
 import { RoundRobin } from "./policies/round-robin.ts";
@@ -45,11 +48,21 @@ export class Selection {
   readonly #pickers = new Map<PolicyName, Prepared>();
   /** Those that bind a key for good, without a bound on their load. */
   readonly #placers = new Map<PolicyName, Picker>();
+  /** Of policies that hash, by policy and tier, what both of these are made of. */
+  readonly #hashers = new Map<string, Picker>();
+  readonly #bytes = new Map<PolicyName, number>();
+  readonly #grow: (bytes: number) => void;
   #warmAgainMs: EpochMs | null = null;
 
-  constructor(material: Material, isMember: (backend: SnapshotBackend) => boolean) {
+  /** `grow` is told how much more memory pickers take, bytes; less than nothing when they are let go. */
+  constructor(
+    material: Material,
+    isMember: (backend: SnapshotBackend) => boolean,
+    grow: (bytes: number) => void,
+  ) {
     this.#material = material;
     this.#isMember = isMember;
+    this.#grow = grow;
     this.#rank();
   }
 
@@ -58,11 +71,22 @@ export class Selection {
     return this.#ranks.length === 0;
   }
 
-  /** Goes on with a newer snapshot. Rotations go on where they are. */
+  /** How much memory its pickers take, bytes. */
+  get bytes(): number {
+    return [...this.#bytes.values()].reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  /** Goes on with a newer snapshot. Rotations go on where they are; tables have nothing to go on with, and are let go. */
   adopt(material: Material): void {
     this.#material = material;
     this.#rank();
     this.#placers.clear();
+    this.#hashers.clear();
+    for (const policy of this.#bytes.keys()) {
+      if (!isHashing(policy)) continue;
+      this.#pickers.delete(policy);
+      this.#take(policy, 0);
+    }
     this.#outdate(() => true);
   }
 
@@ -79,7 +103,7 @@ export class Selection {
     if (this.#material.snapshot.config.hashBalanceFactor === null) return this.#prepared(scheme).picker;
     const ready = this.#placers.get(scheme);
     if (ready !== undefined) return ready;
-    const placer = this.#join(this.#ranks.map((rank) => this.#prepare(scheme, rank, null, null)));
+    const placer = this.#join(this.#ranks.map((rank) => this.#hasher(scheme, rank)));
     this.#placers.set(scheme, placer);
     return placer;
   }
@@ -132,10 +156,17 @@ export class Selection {
   }
 
   #prepareAll(policy: PolicyName, previous: ReadonlyMap<string, Picker>): Prepared {
-    const { hashBalanceFactor } = this.#material.snapshot.config;
     const pickers = this.#ranks.map((rank) =>
-      this.#prepare(policy, rank, previous.get(rank.name) ?? null, hashBalanceFactor),
+      isHashing(policy)
+        ? this.#bound(this.#hasher(policy, rank), rank)
+        : this.#prepare(policy, rank, previous.get(rank.name) ?? null),
     );
+    if (!isHashing(policy)) {
+      this.#take(
+        policy,
+        this.#ranks.reduce((sum, rank) => sum + this.#bytesOf(policy, rank), 0),
+      );
+    }
     const byTier = new Map(
       this.#ranks.flatMap(({ name }, index) => {
         const picker = pickers[index];
@@ -145,22 +176,48 @@ export class Selection {
     return { byTier, picker: this.#join(pickers), isOutdated: false };
   }
 
-  #prepare(
-    policy: PolicyName,
-    { members, warmed }: Rank,
-    previous: Picker | null,
-    hashBalanceFactor: number | null,
-  ): Picker {
+  /** What hashes keys in one tier, without a bound: the same for all that are led and all that are bound. */
+  #hasher(policy: PolicyName, rank: Rank): Picker {
+    const name = `${policy} ${rank.name}`;
+    const known = this.#hashers.get(name);
+    if (known !== undefined) return known;
+    const hasher = new LazyPicker(() => {
+      this.#take(policy, (this.#bytes.get(policy) ?? 0) + this.#bytesOf(policy, rank));
+      return this.#prepare(policy, rank, null);
+    });
+    this.#hashers.set(name, hasher);
+    return hasher;
+  }
+
+  #bound(picker: Picker, { members }: Rank): Picker {
+    const { snapshot, gauge } = this.#material;
+    const { hashBalanceFactor } = snapshot.config;
+    if (hashBalanceFactor === null) return picker;
+    return BoundedLoad.prepare(picker, { candidates: members, gauge, hashBalanceFactor });
+  }
+
+  #prepare(policy: PolicyName, rank: Rank, previous: Picker | null): Picker {
     const { snapshot, hash, gauge, chance } = this.#material;
     return preparePicker(policy, {
-      candidates: warms(policy) ? warmed : members,
+      candidates: candidatesFor(policy, rank),
       previous,
       hash,
       chance,
       gauge,
       ringPoints: snapshot.config.ringPoints,
-      hashBalanceFactor,
+      hashBalanceFactor: null,
     });
+  }
+
+  #bytesOf(policy: PolicyName, rank: Rank): number {
+    return pickerBytes(policy, candidatesFor(policy, rank), this.#material.snapshot.config.ringPoints);
+  }
+
+  /** Pickers of a policy take so much memory from now on. */
+  #take(policy: PolicyName, bytes: number): void {
+    const before = this.#bytes.get(policy) ?? 0;
+    this.#bytes.set(policy, bytes);
+    this.#grow(bytes - before);
   }
 
   /** One tier is picked in directly. */
@@ -169,6 +226,10 @@ export class Selection {
     if (only !== undefined && pickers.length === 1) return only;
     return new Tiered(pickers.map((picker, index) => ({ picker, share: this.#ranks[index]?.share ?? 0 })));
   }
+}
+
+function candidatesFor(policy: PolicyName, { members, warmed }: Rank): readonly Candidate[] {
+  return warms(policy) ? warmed : members;
 }
 
 /** Whether a policy lets new backends begin slowly. A key has to lead to the same backend in every isolate at all times. */
