@@ -1,7 +1,6 @@
 import type { BackendId } from "../../durable/model/names.ts";
 import type { SessionFate } from "../../durable/model/outcome.ts";
 import type { Affinity } from "../../durable/model/pool.ts";
-import { regionOctet } from "../../durable/model/server-id.ts";
 import type { Snapshot, SnapshotBackend } from "../../durable/model/snapshot.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
 import { hashedText, usesTokens } from "./affinity.ts";
@@ -11,6 +10,7 @@ import type { Connection } from "./identify.ts";
 import { createKeyedHash, type Hash64, type KeyedHash, toHex } from "./keyed-hash.ts";
 import { isHashing } from "./policies/by-name.ts";
 import type { GaugeOf, Picker } from "./policies/policy.ts";
+import { Regions } from "./regions.ts";
 import type { Material, Selection } from "./selection.ts";
 import { Selections } from "./selections.ts";
 import { type LossCause, Sessions } from "./sessions.ts";
@@ -61,8 +61,7 @@ export class PoolView {
   #hash: KeyedHash;
   #sessions: Sessions;
   readonly #channels = new SubChannels();
-  /** By the octet of a region: the backends that are not in it. */
-  #elsewhere = new Map<number, ReadonlySet<BackendId>>();
+  #regions: Regions;
   readonly #gauge: GaugeOf = (id) => this.#channels.find(id);
   readonly #selections: Selections;
   #shedding: Shedding;
@@ -73,6 +72,7 @@ export class PoolView {
     this.#snapshot = snapshot;
     this.#hash = createKeyedHash(snapshot.secret);
     this.#sessions = new Sessions(snapshot, null);
+    this.#regions = new Regions(snapshot.backends);
     this.#connections = new ConnectionTable(snapshot.config.connections);
     this.#shedding = new Shedding(snapshot.config.shed, this.#hash);
     this.#selections = new Selections(this.#material(nowMs, chance));
@@ -113,7 +113,7 @@ export class PoolView {
     this.#sessions = new Sessions(snapshot, this.#sessions);
     this.#hasTokens = usesTokens(snapshot.config.affinity);
     this.#channels.adopt(snapshot);
-    this.#elsewhere = new Map();
+    this.#regions = new Regions(snapshot.backends);
     this.#connections.resize(snapshot.config.connections);
     this.#shedding = new Shedding(snapshot.config.shed, this.#hash);
     this.#selections.adopt(this.#material(nowMs, chance));
@@ -265,21 +265,11 @@ export class PoolView {
     const { availability } = this.#channels;
     const missing = availability.missing(choosing.nowMs);
     if (region === 0) return this.#lead(placer, key, choosing, missing, availability.full);
-    const near = new Set([...this.#outside(region), ...missing]);
+    const near = new Set([...this.#regions.outside(region), ...missing]);
     return (
       this.#lead(placer, key, choosing, near, missing) ??
       this.#lead(placer, key, choosing, availability.full, availability.full)
     );
-  }
-
-  #outside(region: number): ReadonlySet<BackendId> {
-    const known = this.#elsewhere.get(region);
-    if (known !== undefined) return known;
-    const outside = new Set(
-      this.#snapshot.backends.filter((backend) => regionOctet(backend.region) !== region).map(({ id }) => id),
-    );
-    this.#elsewhere.set(region, outside);
-    return outside;
   }
 
   /**
