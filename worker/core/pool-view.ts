@@ -333,11 +333,12 @@ export class PoolView {
   #free(choosing: Choosing, among: Selection | null, arrival: Arrival | null): Choice {
     if (among === null || among.isEmpty) return NO_BACKEND;
     const { affinity, credentials, nowMs, policy } = choosing;
-    const chance = this.#shedding.left(choosing.chance);
-    if (chance === null) return SHED;
+    if (this.#shedding.takesUnbound(choosing.chance)) return SHED;
+    const chance = this.#shedding.rest(choosing.chance);
     // A chain says what is hashed, and nothing of that has the request; without one it is the connection.
-    const connection = affinity.length === 0 && isHashing(policy) ? credentials.connection : null;
-    const isKeyless = connection === null && isHashing(policy);
+    const isHashed = isHashing(policy);
+    const connection = isHashed && affinity.length === 0 ? credentials.connection : null;
+    const isKeyless = isHashed && connection === null;
     const picker = among.picker(isKeyless ? this.#snapshot.config.keylessPolicy : policy, nowMs);
     const key = connection === null ? null : this.#hash(`connection ${connection.identity}`);
     const { availability } = this.#channels;

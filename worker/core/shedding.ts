@@ -14,10 +14,13 @@ export class Shedding {
     this.#ofSessions = sessionPercent / 100;
   }
 
-  /** What of the chance of a request that nothing binds is left to choose by; null: it is turned away. */
-  left(chance: number): number | null {
-    if (chance < this.#ofNew) return null;
-    // What is left is as random as the whole of it was.
+  /** Whether a request that nothing binds is of the part that is turned away, by its chance. */
+  takesUnbound(chance: number): boolean {
+    return chance < this.#ofNew;
+  }
+
+  /** What is left of the chance of one that is not: as random as the whole of it was. */
+  rest(chance: number): number {
     return this.#ofNew === 0 ? chance : (chance - this.#ofNew) / (1 - this.#ofNew);
   }
 
