@@ -149,17 +149,19 @@ export class PoolView {
 
   /** Walks the affinity chain: the first step that the request can be bound by decides. */
   #walk(choosing: Choosing, among: Selection | null): Choice {
-    const { affinity, credentials, nowMs } = choosing;
+    const { affinity, credentials, nowMs, tried } = choosing;
+    // What was let in is not turned away for having failed.
+    const isRetry = tried.size > 0;
     let arrival: Arrival | null = null;
     for (const step of affinity) {
       if (step.by === "token") {
         const carried = this.#sessions.read(credentials.headers, nowMs);
         if (carried?.kind === "opened") {
-          if (this.#shedding.takesSession(`session ${carried.token.sessionId}`)) return SHED;
+          if (!isRetry && this.#shedding.takesSession(`session ${carried.token.sessionId}`)) return SHED;
           return this.#bind(this.#continue(carried.token, choosing, among), choosing, among);
         }
         if (carried?.kind === "unknown") {
-          if (this.#shedding.takesSession(`token ${carried.text}`)) return SHED;
+          if (!isRetry && this.#shedding.takesSession(`token ${carried.text}`)) return SHED;
           return this.#bind(this.#serveUnknown(carried.text, choosing, among), choosing, among);
         }
         arrival = { fate: carried?.kind ?? null };
@@ -171,7 +173,7 @@ export class PoolView {
         step.by === "connection" ? this.#byConnection(choosing, among) : this.#byValue(name, choosing, among);
       if (bound === null) continue;
       const chosen = this.#settle(bound, arrival, choosing);
-      if (this.#isShed(name, chosen, bound.isKnown)) return SHED;
+      if (!isRetry && this.#isShed(name, chosen, bound.isKnown)) return SHED;
       if (bound.by !== null && !bound.isKnown) this.#connections.bind(bound.by, bound.channel.id, nowMs);
       return this.#bind(chosen, choosing, among);
     }
@@ -302,12 +304,9 @@ export class PoolView {
     const other = isAvoided(channel, choosing)
       ? this.#place(`connection ${connection.identity}`, choosing, among)
       : null;
-    return {
-      channel: isBetter(other, choosing) ? other : channel,
-      hasMigrated,
-      by: connection,
-      isKnown: true,
-    };
+    const known = { hasMigrated, by: connection, isKnown: true };
+    if (isBetter(other, choosing)) return { ...known, channel: other };
+    return choosing.tried.has(channel.id) ? null : { ...known, channel };
   }
 
   /** A value is led by the pool's hashing policy, its bound on load included; by the usual one if the pool has another. */
@@ -333,8 +332,10 @@ export class PoolView {
   #free(choosing: Choosing, among: Selection | null, arrival: Arrival | null): Choice {
     if (among === null || among.isEmpty) return NO_BACKEND;
     const { affinity, credentials, nowMs, policy } = choosing;
-    if (this.#shedding.takesUnbound(choosing.chance)) return SHED;
-    const chance = this.#shedding.rest(choosing.chance);
+    const { tried } = choosing;
+    const isRetry = tried.size > 0;
+    if (!isRetry && this.#shedding.takesUnbound(choosing.chance)) return SHED;
+    const chance = isRetry ? choosing.chance : this.#shedding.rest(choosing.chance);
     // A chain says what is hashed, and nothing of that has the request; without one it is the connection.
     const isHashed = isHashing(policy);
     const connection = isHashed && affinity.length === 0 ? credentials.connection : null;
@@ -342,8 +343,6 @@ export class PoolView {
     const picker = among.picker(isKeyless ? this.#snapshot.config.keylessPolicy : policy, nowMs);
     const key = connection === null ? null : this.#hash(`connection ${connection.identity}`);
     const { availability } = this.#channels;
-    const { tried } = choosing;
-    const isRetry = tried.size > 0;
     const pick = (exclude: ReadonlySet<BackendId>) =>
       this.#find(picker.pick({ exclude: union(exclude, tried), isRetry, key, chance, nowMs }));
     const best = pick(availability.missing(nowMs));
