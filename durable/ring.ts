@@ -23,7 +23,7 @@ import { Evidence } from "./state/evidence.ts";
 import { healthOf } from "./state/health.ts";
 import { judge } from "./state/judge.ts";
 import { LeaseLedger } from "./state/lease-ledger.ts";
-import { pace } from "./state/pacing.ts";
+import { pace, refreshIntervalMs } from "./state/pacing.ts";
 import { pinOccurrences } from "./state/pin-events.ts";
 import { ProbeSchedule } from "./state/probe-schedule.ts";
 import { applyProbe } from "./state/probing.ts";
@@ -104,8 +104,11 @@ export class Ring extends DurableBase {
     const hasJudged = report !== null && this.#hear(isolate, report, nowMs);
     if (hasPassed || hasJudged || this.#isOverdue(nowMs)) await this.#setAlarm();
     if (this.#ring.kind === "absent" || this.#snapshot === null) return ok({ kind: "absent" });
+    const { sync } = this.#ring.config;
     const isolates = this.#ledger.size;
-    const pacing = pace(this.#ring.config.sync, isolates, isHurried(this.#ring), Math.random());
+    const isUrgent =
+      isHurried(this.#ring) || this.#evidence.isWaiting(refreshIntervalMs(sync, isolates), nowMs);
+    const pacing = pace(sync, isolates, isUrgent, Math.random());
     const reply = answerSync(this.#ledger, this.#snapshot, request.value, pacing, nowMs, (leaseMs) =>
       this.#store.writeLongestLeaseMs(leaseMs),
     );
@@ -200,7 +203,8 @@ export class Ring extends DurableBase {
     if (this.#ring.kind === "absent") return false;
     if (this.#counters.add(isolate, report)) this.#evidence.add(report, nowMs);
     const suspects = report.backends.map(({ id }) => id);
-    const { state, occurrences } = judge(this.#ring, this.#evidence, suspects, nowMs);
+    const refreshMs = refreshIntervalMs(this.#ring.config.sync, this.#ledger.size);
+    const { state, occurrences } = judge(this.#ring, this.#evidence, suspects, { nowMs, refreshMs });
     if (state === this.#ring && occurrences.length === 0) return false;
     this.#save(state, occurrences);
     this.#evidence.told(occurrences);

@@ -207,6 +207,15 @@ const consecutiveEntries = {
   failures: v.optional(integer(1, 100_000), 5),
 };
 
+const skippedEntries = {
+  /**
+   * Whether a backend is ejected that isolates skip by themselves (see `local`) and that has served nobody since, by the
+   * reports of all of them within 1.2 refreshes. Default true. Ignored without `local`, and when its last failure is older
+   * than `failurePercentage.windowMs`. Few requests are enough for it: where there is one isolate, those of `local`.
+   */
+  enforce: v.optional(v.boolean("must be true or false"), true),
+};
+
 const ejectionEntries = {
   /**
    * How long the first ejection lasts, milliseconds; the n-th n times as long, where n falls by one for as much time in
@@ -281,6 +290,7 @@ export const HealthCheckSchema = record({
     {},
   ),
   consecutiveGatewayFailures: v.optional(record(consecutiveEntries), {}),
+  skipped: v.optional(record(skippedEntries), {}),
   ejection: v.optional(
     v.pipe(
       record(ejectionEntries),
@@ -304,7 +314,7 @@ export const ANNOUNCEMENTS = ["healthy", "degraded", "draining"] as const;
 export type Announcement = (typeof ANNOUNCEMENTS)[number];
 
 /** Why passive observation takes a backend out. */
-export const EJECTION_CAUSES = ["failure_percentage", "breaker", "consecutive_gateway"] as const;
+export const EJECTION_CAUSES = ["failure_percentage", "breaker", "consecutive_gateway", "skipped"] as const;
 export type EjectionCause = (typeof EJECTION_CAUSES)[number];
 
 /** What its probes say of a backend. */

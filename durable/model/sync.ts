@@ -23,6 +23,11 @@ const BackendReportSchema = v.object({
     length: 0,
     isWhole: true,
   }),
+  /**
+   * Whether the isolate skips it by itself, or tries it with one request at a time, at the end of the batch. As long as that
+   * is so, every report says it, with or without attempts. Absent: it does not.
+   */
+  skipping: v.optional(v.boolean()),
   /** The last thing it said of itself; null: nothing, or it is not believed. */
   announced: v.optional(v.nullable(v.picklist(ANNOUNCEMENTS)), null),
   /** How long after the first of the batch it said so, milliseconds. */

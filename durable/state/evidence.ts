@@ -16,9 +16,13 @@ import {
 } from "./breaker.ts";
 import { RecentAttempts } from "./recent-attempts.ts";
 import type { HeldBackend, LiveRing } from "./ring-state.ts";
+import { SkipClaims, type SkipVerdict } from "./skip-claims.ts";
 
 /** A breaker is told of all reports that came within this time as of one batch, whatever their order. Milliseconds. */
 const SLICE_MS = 1_000;
+
+/** Refreshes within which every isolate has said whether a backend serves it; a little more than one, for its way here. */
+const PATIENCE_REFRESHES = 1.2;
 
 /** An isolate's clock shows whole milliseconds; what took none is taken for half of one. */
 const SHORTEST_MS = 0.5;
@@ -33,6 +37,7 @@ export interface Said {
 class Term {
   readonly sinceMs: EpochMs;
   readonly recent: RecentAttempts;
+  readonly skips = new SkipClaims();
   successes = 0;
   failures = 0;
   /** What the breaker holds of all slices but the present one. */
@@ -117,6 +122,19 @@ export class Evidence {
     return this.#terms.get(backend)?.recent.gatewayRun(nowMs) ?? 0;
   }
 
+  /** Whether isolates skip a backend by themselves, and nobody is served by it. `refreshMs`: how often each reports. */
+  skips(backend: BackendId, refreshMs: number, nowMs: EpochMs): SkipVerdict {
+    return this.#skips(this.#terms.get(backend), refreshMs, nowMs);
+  }
+
+  /** Whether it would be good to hear from all isolates soon: some skip a backend, and others may not have said yet how it is. */
+  isWaiting(refreshMs: number, nowMs: EpochMs): boolean {
+    return [...this.#terms.values()].some((term) => {
+      const { sinceMs, isSkipped } = this.#skips(term, refreshMs, nowMs);
+      return sinceMs !== null && !isSkipped;
+    });
+  }
+
   /** What the breaker of a backend says. */
   breaker(backend: BackendId, rules: HealthCheck["breaker"], nowMs: EpochMs): Verdict {
     return this.#terms.get(backend)?.askBreaker(rules, nowMs) ?? { breaker: NEW_BREAKER, isTripped: false };
@@ -136,6 +154,12 @@ export class Evidence {
   /** When this was last told of a backend; null: never. */
   lastToldMs(kind: EventKind, backend: BackendId): EpochMs | null {
     return this.#toldMs.get(`${kind} ${backend}`)?.atMs ?? null;
+  }
+
+  #skips(term: Term | undefined, refreshMs: number, nowMs: EpochMs): SkipVerdict {
+    if (term === undefined || this.#health === null) return NOT_SKIPPED;
+    const { windowMs } = this.#health.failurePercentage;
+    return term.skips.verdict(nowMs, { patienceMs: PATIENCE_REFRESHES * refreshMs, windowMs });
   }
 
   #hear({ id, announced, announcedAfterMs }: BackendReport, beganMs: EpochMs): void {
@@ -158,11 +182,15 @@ export class Evidence {
     const { successes, failures } = attempts;
     const batch = { beganMs, heardMs: nowMs, successes, failures, gatewayRun: told.gatewayRun };
     term.recent.merge(RecentAttempts.of(batch, windowMs)).forget(nowMs);
+    const isSkipping = told.skipping === true;
+    term.skips.hear({ beganMs, heardMs: nowMs, successes, failures, isSkipping });
     term.successes += successes;
     term.failures += failures;
     term.tellBreaker(attempts, breaker, nowMs);
   }
 }
+
+const NOT_SKIPPED: SkipVerdict = { sinceMs: null, isSkipped: false, isDoubted: false };
 
 /** The term of a backend as it goes on, or a new one since the backend went out, or came in. */
 function termOf({ observed }: HeldBackend, health: HealthCheck, held: Term | undefined): Term {

@@ -28,6 +28,13 @@ interface Suspicion {
   readonly facts: Facts;
 }
 
+/** When it is judged. */
+interface Sitting {
+  readonly nowMs: EpochMs;
+  /** How often each isolate reports, milliseconds. */
+  readonly refreshMs: number;
+}
+
 /**
  * What the evidence means for some of a pool's backends, by its rules: who is ejected, whose trial is over, and what
  * backends say of themselves. Only those are ejected that an operator wants to take new traffic and that are not pinned,
@@ -37,7 +44,7 @@ export function judge(
   ring: LiveRing,
   evidence: Evidence,
   suspects: readonly BackendId[],
-  nowMs: EpochMs,
+  { nowMs, refreshMs }: Sitting,
 ): Judged {
   const asked = new Set(suspects);
   const occurrences: Occurrence[] = [];
@@ -48,7 +55,7 @@ export function judge(
     isFull ||= !mayEject(backends, ring.config.health.ejection);
     return !isFull;
   };
-  const matter = { evidence, health: ring.config.health, nowMs, mayEjectOne };
+  const matter = { evidence, health: ring.config.health, nowMs, refreshMs, mayEjectOne };
   // All are heard first, since one that asks for no traffic leaves the guard less room.
   for (const step of [hear, tryOne]) {
     backends.forEach((backend, index) => {
@@ -61,10 +68,9 @@ export function judge(
   return { state: backends === ring.backends ? ring : withObserved(ring, backends, nowMs), occurrences };
 }
 
-interface Matter {
+interface Matter extends Sitting {
   readonly evidence: Evidence;
   readonly health: HealthCheck;
-  readonly nowMs: EpochMs;
   /** Whether the guard allows for one more ejection. */
   readonly mayEjectOne: () => boolean;
 }
@@ -114,8 +120,8 @@ function tryOne(backend: HeldBackend, matter: Matter): Finding {
   return { backend: endTrial(backend, matter), occurrence: null };
 }
 
-function suspect(backend: BackendId, { evidence, health, nowMs }: Matter): readonly Suspicion[] {
-  const { failurePercentage, breaker, consecutiveGatewayFailures } = health;
+function suspect(backend: BackendId, { evidence, health, nowMs, refreshMs }: Matter): readonly Suspicion[] {
+  const { failurePercentage, breaker, consecutiveGatewayFailures, skipped } = health;
   const found: Suspicion[] = [];
   const { successes, failures } = evidence.counts(backend, nowMs);
   const { minAttempts, thresholdPercent, windowMs } = failurePercentage;
@@ -148,6 +154,14 @@ function suspect(backend: BackendId, { evidence, health, nowMs }: Matter): reado
   if (run >= consecutiveGatewayFailures.failures) {
     const { enforce, failures: threshold } = consecutiveGatewayFailures;
     found.push({ cause: "consecutive_gateway", isEnforced: enforce, facts: { failures: run, threshold } });
+  }
+  const { sinceMs, isSkipped, isDoubted } = evidence.skips(backend, refreshMs, nowMs);
+  if (sinceMs !== null && isSkipped) {
+    const facts = { attempts, failures, windowMs, skippedForMs: nowMs - sinceMs };
+    found.push({ cause: "skipped", isEnforced: skipped.enforce, facts });
+  } else if (isDoubted) {
+    // One isolate cannot reach what another one can.
+    found.push({ cause: "skipped", isEnforced: false, facts: { attempts, failures, windowMs } });
   }
   return found;
 }

@@ -14,13 +14,22 @@ export interface Pace {
   readonly nextSyncMs: number;
 }
 
+/** How often each isolate asks: the refresh interval, stretched so that all together ask at most `maxPerSecond` times a second. */
+export function refreshIntervalMs(
+  sync: PoolConfig["sync"],
+  isolates: number,
+  wantedMs = sync.refreshMs,
+): number {
+  return Math.max(wantedMs, Math.ceil((1_000 * isolates) / sync.maxPerSecond));
+}
+
 /**
  * How long a lease is, and when the isolate should ask again: the refresh interval, stretched so that all isolates
  * together ask at most `maxPerSecond` times a second, and shortened by up to 10 % at random (`chance`, 0…1).
  */
 export function pace(sync: PoolConfig["sync"], isolates: number, isHurried: boolean, chance: number): Pace {
   const wantedMs = isHurried ? Math.min(sync.refreshMs, HURRIED_REFRESH_MS) : sync.refreshMs;
-  const intervalMs = Math.max(wantedMs, Math.ceil((1_000 * isolates) / sync.maxPerSecond));
+  const intervalMs = refreshIntervalMs(sync, isolates, wantedMs);
   return {
     leaseMs: Math.max(sync.leaseMs, REFRESHES_PER_LEASE * intervalMs),
     nextSyncMs: Math.round(intervalMs * (1 - JITTER * chance)),

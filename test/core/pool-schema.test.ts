@@ -30,6 +30,7 @@ const DEFAULTS = {
       halfOpenSuccesses: 0,
     },
     consecutiveGatewayFailures: { enforce: false, failures: 5 },
+    skipped: { enforce: true },
     ejection: { baseMs: 30_000, maxMs: 300_000, maxPercent: 10, minAvailablePercent: 50 },
     webhooks: [],
   },

@@ -2,7 +2,7 @@ import type { Occurrence } from "../../../durable/model/event.ts";
 import type { PassiveState } from "../../../durable/model/health.ts";
 import type { Report } from "../../../durable/model/sync.ts";
 import { after, type EpochMs } from "../../../durable/model/time.ts";
-import { nextDeadlineMs, passDeadlines } from "../../../durable/state/agenda.ts";
+import { isHurried, nextDeadlineMs, passDeadlines } from "../../../durable/state/agenda.ts";
 import { Counters } from "../../../durable/state/counters.ts";
 import { Evidence } from "../../../durable/state/evidence.ts";
 import { judge } from "../../../durable/state/judge.ts";
@@ -40,11 +40,19 @@ export class Court {
   hear(report: Report, isolate = `isolate-${this.#heard++}`): readonly Occurrence[] {
     if (this.#counters.add(isolate, report)) this.#evidence.add(report, this.nowMs);
     const suspects = report.backends.map(({ id }) => id);
-    const { state, occurrences } = judge(this.ring, this.#evidence, suspects, this.nowMs);
+    const { state, occurrences } = judge(this.ring, this.#evidence, suspects, {
+      nowMs: this.nowMs,
+      refreshMs: this.ring.config.sync.refreshMs,
+    });
     if (state !== this.ring) this.adopt(state);
     this.#evidence.told(occurrences);
     this.occurrences.push(...occurrences);
     return occurrences;
+  }
+
+  /** Whether isolates are to report sooner than usual. */
+  get isUrgent(): boolean {
+    return isHurried(this.ring) || this.#evidence.isWaiting(this.ring.config.sync.refreshMs, this.nowMs);
   }
 
   /** Lets time go by; the alarm goes off whenever something is due. Tells what came of it. */

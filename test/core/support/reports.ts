@@ -16,6 +16,7 @@ export type ToldBackend = Partial<Record<Outcome, number>> & {
   readonly gatewayRun?: BackendReport["gatewayRun"];
   readonly announced?: Announcement;
   readonly announcedAfterMs?: number;
+  readonly skipping?: boolean;
 };
 
 /** One batch of an isolate: `report({ a: { answered: 2, timed_out: 1 } }, { ageMs: 500 })`. */
@@ -40,6 +41,7 @@ function backendReport(id: string, told: ToldBackend): BackendReport {
     gatewayRun = { length: 0, isWhole: true },
     announced = null,
     announcedAfterMs = 0,
+    skipping = false,
     ...outcomes
   } = told;
   return {
@@ -49,5 +51,6 @@ function backendReport(id: string, told: ToldBackend): BackendReport {
     gatewayRun,
     announced,
     announcedAfterMs,
+    skipping,
   };
 }
