@@ -8,7 +8,7 @@ import type {
   Tier,
   TokenConfig,
 } from "../model/snapshot.ts";
-import { healthOf, isStopping } from "./health.ts";
+import { healthOf, isStopping, isWanted } from "./health.ts";
 import type { HeldBackend, HeldTokens, LiveRing } from "./ring-state.ts";
 import { projectTiers } from "./tiers.ts";
 import { type HeldConfig, writingConfig } from "./token-configs.ts";
@@ -18,11 +18,11 @@ const REGION: BackendId = v.parse(BackendIdSchema, "region");
 
 /**
  * What a backend may be sent: the one place where what is wanted and what is observed become what it admits. Where its
- * tier panics, health counts for nothing.
+ * tier panics, health counts for nothing, and neither does that it asked for no new sessions.
  */
 export function projectAdmits(backend: HeldBackend, isPanicking: boolean): Admits {
-  const wanted = admitsIfWell(backend);
-  return healthOf(backend) === "unhealthy" && !(isPanicking && wanted === "new") ? "none" : wanted;
+  if (isPanicking && isWanted(backend)) return "new";
+  return healthOf(backend) === "unhealthy" ? "none" : admitsIfWell(backend);
 }
 
 function admitsIfWell(backend: HeldBackend): Admits {

@@ -1,14 +1,15 @@
+import type { Health } from "../model/health.ts";
 import type { PoolConfig } from "../model/pool.ts";
 import type { Tier } from "../model/snapshot.ts";
-import { healthOf, isWanted } from "./health.ts";
+import { healthOf, isStopping, isWanted } from "./health.ts";
 import type { HeldBackend } from "./ring-state.ts";
 
-/** Backends of one priority that an operator wants to serve, by their health. */
+/** Backends of one priority that an operator wants to serve, by their health. One that is stopping is in the total alone. */
 export interface Standing {
   readonly priority: number;
   readonly healthy: number;
   readonly degraded: number;
-  /** The unhealthy ones included. */
+  /** The unhealthy and stopping ones included. */
   readonly total: number;
 }
 
@@ -24,8 +25,9 @@ export function projectTiers(backends: readonly HeldBackend[], rules: TierRules)
  * Shares new traffic out as Envoy does between priorities. The healthy ones of a priority are good for
  * `overprovisioningPercent` of their part of it; what that leaves of 100 goes to the next priority, and after the last one
  * to the degraded ones, in the same order. Where all of them together are not good for 100, everyone gets proportionally
- * more, and a priority that has too few in service panics: all of its backends serve, whatever their health. Where every
- * priority panics, each gets what its number of backends says, since all of them serve.
+ * more, and a priority that has too few in service panics: all of its backends serve, whatever their health, and also those
+ * that asked for no new sessions. Where every priority panics, each gets what its number of backends says, since all of them
+ * serve.
  *
  * Whole percents, rounded down as in the published tables; what rounding leaves goes to the first that has any.
  */
@@ -83,8 +85,13 @@ function standings(backends: readonly HeldBackend[]): readonly Standing[] {
     .toSorted(([one], [other]) => one - other)
     .map(([priority, members]) => ({
       priority,
-      healthy: members.filter((backend) => healthOf(backend) === "healthy").length,
-      degraded: members.filter((backend) => healthOf(backend) === "degraded").length,
+      healthy: countOf(members, "healthy"),
+      degraded: countOf(members, "degraded"),
       total: members.length,
     }));
+}
+
+/** Backends of this health that take new sessions. */
+function countOf(members: readonly HeldBackend[], health: Health): number {
+  return members.filter((backend) => healthOf(backend) === health && !isStopping(backend)).length;
 }
