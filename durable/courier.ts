@@ -51,6 +51,11 @@ export class Courier {
     return nextMs === null || this.#notBeforeMs === null ? nextMs : later(nextMs, this.#notBeforeMs);
   }
 
+  /** When `setOut` will do something; null: never, or not before it is idle. */
+  get setsOutMs(): EpochMs | null {
+    return this.#isBusy ? null : this.nextMs;
+  }
+
   /** The outbox as it will be once a pool is so and these events have happened. */
   plan(ring: RingState, events: readonly HealthEvent[]): Outbox {
     const urls = webhooksOf(ring).map(({ url }) => url);

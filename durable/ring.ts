@@ -59,13 +59,16 @@ export class Ring extends DurableBase {
     begin: () => this.#beginProbe(),
     make: (task) => makeProbe(task, (name) => this.binding(name)),
     finish: (task, result) => this.#finishProbe(task, result),
-    nextMs: () => earliest([this.#agendaMs(now()), this.#schedule.nextBeginMs()]),
+    nextMs: () => earliest([this.#agendaMs(now()), this.#schedule.nextBeginMs(), this.#courier.setsOutMs]),
   });
 
   protected override async load(storage: DurableObjectStorage): Promise<void> {
     this.#store = new Store(storage);
     this.#log = new EventLog(storage);
-    this.#courier = new Courier(this.#log, this.environment, () => this.#setAlarm());
+    this.#courier = new Courier(this.#log, this.environment, () => {
+      this.#prober.wake();
+      return this.#setAlarm();
+    });
     this.#sinceMs = now();
     this.#ledger = new LeaseLedger(this.#store.readLongestLeaseMs(), this.#sinceMs);
     this.#schedule = new ProbeSchedule(await alarmOr(this.#sinceMs, storage));
@@ -175,15 +178,15 @@ export class Ring extends DurableBase {
   async alarm(info?: AlarmInvocationInfo): Promise<void> {
     if (info !== undefined) this.#schedule.catchUp(epochMs(info.scheduledTime), now());
     this.#passDeadlines(now());
-    this.#courier.setOut();
     await this.#prober.run();
     await this.#setAlarm();
     await this.#store.settled();
   }
 
-  /** The next probe. Deadlines come first, or a drain would wait until all probes are over. */
+  /** The next probe. Deadlines and webhooks come first, or a drain or an event would wait until all probes are over. */
   #beginProbe(): ProbeTask | null {
     this.#passDeadlines(now());
+    this.#courier.setOut();
     return this.#schedule.begin(now());
   }
 
@@ -192,7 +195,9 @@ export class Ring extends DurableBase {
     this.#schedule.end(task, result.tookMs, nowMs);
     if (this.#ring.kind === "absent") return;
     const { state, occurrences } = applyProbe(this.#ring, task, result, nowMs);
-    if (state !== this.#ring) this.#save(state, occurrences);
+    if (state === this.#ring) return;
+    this.#save(state, occurrences);
+    this.#courier.setOut();
   }
 
   /**

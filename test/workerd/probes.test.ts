@@ -117,6 +117,30 @@ describe("a pool that gets a probe", () => {
   });
 });
 
+/** How often the webhook was called. */
+function timesTold(): number {
+  return asked.filter(({ backend }) => backend === "alerts").length;
+}
+
+it("keeps no webhook waiting while a probe hangs, neither for an event nor for another attempt", async () => {
+  const held = ring("probe-hangs-webhook");
+  let isDown = true;
+  answers = (backend) => (backend === "a" ? null : backend === "alerts" && isDown ? 500 : 200);
+  const webhooks = [{ url: "https://alerts.example/hook", secret: "WEBHOOK_KEY" }];
+  await held.put({ a: 1, b: 1 }, { health: { probe: PROBE, webhooks } });
+  const alarm = held.runAlarm();
+  await expect.poll(() => asked.map(({ backend }) => backend), SOON).toEqual(["a", "b"]);
+  await held.pin("b");
+  await expect.poll(timesTold, SOON).toBe(1);
+  isDown = false;
+  await expect.poll(async () => (await held.status()).webhooks[0]?.lastFailure, SOON).toBe("status 500");
+  pass(1_500);
+  await expect.poll(timesTold, SOON).toBe(2);
+  answer(0);
+  await alarm;
+  expect((await held.status()).webhooks).toMatchObject([{ delivered: 1, waiting: 0 }]);
+});
+
 describe("an object that is evicted", () => {
   it("between any two alarms probes every backend in its time, and none more often", async () => {
     const held = ring("probe-evicted");
