@@ -160,7 +160,7 @@ function suspect(backend: BackendId, { evidence, health, nowMs, refreshMs }: Mat
     const facts = { attempts, failures, windowMs, skippedForMs: nowMs - sinceMs };
     found.push({ cause: "skipped", isEnforced: skipped.enforce, facts });
   } else if (isDoubted) {
-    // One isolate cannot reach what another one can.
+    // It may be that one isolate cannot reach what another one can.
     found.push({ cause: "skipped", isEnforced: false, facts: { attempts, failures, windowMs } });
   }
   return found;

@@ -17,7 +17,7 @@ export interface SkipVerdict {
   readonly sinceMs: EpochMs | null;
   /** Whether every isolate had the time to say that it served. */
   readonly isSkipped: boolean;
-  /** Whether it is skipped by one isolate, and another has just said that it served. */
+  /** Whether an isolate began to skip it lately, and it has just been said that it served. */
   readonly isDoubted: boolean;
 }
 
@@ -51,7 +51,10 @@ export class SkipClaims {
   #failing: Span | null = null;
   /** When the last of the failures began. */
   #failureMs: EpochMs = NEVER;
-  #doubtedMs: EpochMs = NEVER;
+  /** When an isolate last told that it failed and is skipped. */
+  #trippedMs: EpochMs = NEVER;
+  /** When one last told that it served and is not. */
+  #servedMs: EpochMs = NEVER;
 
   hear({ beganMs, heardMs, successes, failures, isSkipping }: Claim): void {
     if (failures > 0) {
@@ -59,9 +62,11 @@ export class SkipClaims {
       this.#failureMs = later(this.#failureMs, beganMs);
     }
     if (isSkipping) this.#skipping = extended(this.#skipping, heardMs);
+    if (isSkipping && failures > 0) this.#trippedMs = heardMs;
+    if (!isSkipping && successes > 0) this.#servedMs = heardMs;
     // Where it is skipped now, its successes came before the failures that made it so.
-    if (successes > 0) this.#succeed(isSkipping ? after(heardMs, -1) : heardMs, heardMs);
-    else this.#forget();
+    if (successes > 0) this.#successMs = later(this.#successMs, isSkipping ? after(heardMs, -1) : heardMs);
+    this.#forget();
   }
 
   verdict(nowMs: EpochMs, { patienceMs, windowMs }: SkipRules): SkipVerdict {
@@ -69,7 +74,7 @@ export class SkipClaims {
     return {
       sinceMs,
       isSkipped: sinceMs !== null && nowMs - sinceMs >= patienceMs,
-      isDoubted: this.#doubtedMs === nowMs,
+      isDoubted: this.#servedMs === nowMs && nowMs - this.#trippedMs <= patienceMs,
     };
   }
 
@@ -77,13 +82,6 @@ export class SkipClaims {
     if (this.#skipping === null || this.#failing === null) return null;
     if (nowMs - this.#skipping.lastMs > patienceMs || nowMs - this.#failureMs > windowMs) return null;
     return later(this.#skipping.firstMs, this.#failing.firstMs);
-  }
-
-  #succeed(successMs: EpochMs, heardMs: EpochMs): void {
-    const wasSkipped = this.#skipping !== null && this.#failing !== null;
-    this.#successMs = later(this.#successMs, successMs);
-    this.#forget();
-    if (wasSkipped && this.#skipping === null) this.#doubtedMs = heardMs;
   }
 
   /** Forgets what a success has refuted. */
