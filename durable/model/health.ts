@@ -156,7 +156,8 @@ const failurePercentageEntries = {
    */
   minAttempts: v.optional(integer(1, 1_000_000), 50),
   /**
-   * Older attempts do not count, milliseconds; neither does a report that began earlier, for no passive verdict. Default
+   * Older attempts do not count, milliseconds; neither does what a report says of a backend whose first attempt in it
+   * ended earlier, for no passive verdict. Default
    * 30000. Take at least twice the time between two syncs of an isolate, which is `sync.refreshMs` unless there are many, or
    * reports come too late for it. A change of it forgets what was seen.
    */

@@ -15,6 +15,11 @@ function counts<const Words extends readonly string[]>(words: Words) {
 
 const BackendReportSchema = v.object({
   id: BackendIdSchema,
+  /**
+   * How long ago the first of these attempts ended, when the report is sent, milliseconds; where there is none, how long ago
+   * what it says was so. Absent: as old as the report.
+   */
+  ageMs: v.optional(CountSchema),
   outcomes: counts(OUTCOMES),
   /** Time to the response headers, or to the failure, added up over all attempts that blame nobody or their backend. */
   latencyMs: v.optional(v.object({ success: CountSchema, failure: CountSchema }), { success: 0, failure: 0 }),
@@ -30,7 +35,7 @@ const BackendReportSchema = v.object({
   skipping: v.optional(v.boolean()),
   /** The last thing it said of itself; null: nothing, or it is not believed. */
   announced: v.optional(v.nullable(v.picklist(ANNOUNCEMENTS)), null),
-  /** How long after the first of the batch it said so, milliseconds. */
+  /** How long after the first of the whole batch it said so, milliseconds. */
   announcedAfterMs: v.optional(CountSchema, 0),
 });
 export type BackendReport = v.InferOutput<typeof BackendReportSchema>;
@@ -42,7 +47,7 @@ export type BackendReport = v.InferOutput<typeof BackendReportSchema>;
 const ReportSchema = v.object({
   /** Grows with every new batch of one isolate. */
   batch: CountSchema,
-  /** How long ago the first of it happened, when it is sent, milliseconds. */
+  /** How long ago the first of it happened, when it is sent, milliseconds. An attempt happens when it ends. */
   ageMs: v.optional(CountSchema, 0),
   backends: list(BackendReportSchema, 2 * LIMITS.backendsPerPool),
   /** Requests by client protocol. */

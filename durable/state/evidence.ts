@@ -103,7 +103,8 @@ export class Evidence {
     const beganMs = after(nowMs, -report.ageMs);
     for (const told of report.backends) {
       this.#hear(told, beganMs);
-      this.#count(told, beganMs, nowMs);
+      // Each by itself: what was slow at one backend makes nothing older that was seen of another.
+      this.#count(told, after(nowMs, -(told.ageMs ?? report.ageMs)), nowMs);
     }
   }
 

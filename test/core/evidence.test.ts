@@ -33,6 +33,7 @@ function findings(seen: Evidence, nowMs: EpochMs) {
     run: seen.gatewayRun(A, nowMs),
     breaker: seen.breaker(A, health.breaker, nowMs),
     said: seen.said(A),
+    skips: [0, 6_000].map((laterMs) => seen.skips(A, 5_000, after(nowMs, laterMs))),
   };
 }
 
@@ -47,6 +48,7 @@ const REPORT: fc.Arbitrary<Report> = fc
     gatewayRun: fc.record({ length: fc.nat({ max: 60 }), isWhole: fc.boolean() }),
     announced: fc.option(fc.constantFrom("healthy", "degraded", "draining"), { nil: undefined }),
     announcedAfterMs: fc.nat({ max: 5 }),
+    skipping: fc.boolean(),
   })
   .map(({ ageMs, announced, ...told }) =>
     report({ a: announced === undefined ? told : { ...told, announced } }, { ageMs }),
@@ -116,6 +118,21 @@ describe("reports", () => {
 });
 
 describe("evidence that is older than its window", () => {
+  it("of one backend takes none of another with it", () => {
+    const seen = evidence(pool({ a: 1, b: 1 }));
+    const told = { a: { timed_out: 1, ageMs: 40_000 }, b: { server_error: 60, ageMs: 2_000 } };
+    seen.add(report(told, { ageMs: 40_000 }), NOON);
+    expect(seen.counts(A, NOON)).toEqual({ successes: 0, failures: 0 });
+    expect(seen.counts(backendId("b"), NOON)).toEqual({ successes: 0, failures: 60 });
+    expect(seen.counts(backendId("b"), after(NOON, 29_001)).failures).toBe(0);
+  });
+
+  it("is so old as its report where that says no more", () => {
+    const seen = evidence();
+    seen.add(report({ a: { server_error: 60 } }, { ageMs: 30_001 }), NOON);
+    expect(seen.counts(A, NOON).failures).toBe(0);
+  });
+
   it("never counts, however late its report comes, and counts until it is, but for a slot", () => {
     fc.assert(
       fc.property(fc.nat({ max: 90_000 }), fc.nat({ max: 90_000 }), (ageMs, laterMs) => {

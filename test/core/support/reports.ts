@@ -17,6 +17,7 @@ export type ToldBackend = Partial<Record<Outcome, number>> & {
   readonly announced?: Announcement;
   readonly announcedAfterMs?: number;
   readonly skipping?: boolean;
+  readonly ageMs?: number;
 };
 
 /** One batch of an isolate: `report({ a: { answered: 2, timed_out: 1 } }, { ageMs: 500 })`. */
@@ -42,6 +43,7 @@ function backendReport(id: string, told: ToldBackend): BackendReport {
     announced = null,
     announcedAfterMs = 0,
     skipping = false,
+    ageMs,
     ...outcomes
   } = told;
   return {
@@ -52,5 +54,6 @@ function backendReport(id: string, told: ToldBackend): BackendReport {
     announced,
     announcedAfterMs,
     skipping,
+    ...(ageMs === undefined ? {} : { ageMs }),
   };
 }
