@@ -3,7 +3,7 @@ import { ANNOUNCEMENTS, type Announcement, type HealthCheck } from "../model/hea
 import type { BackendId } from "../model/names.ts";
 import { type Blame, blameOf, OUTCOMES } from "../model/outcome.ts";
 import type { BackendReport, Report } from "../model/sync.ts";
-import { after, type EpochMs } from "../model/time.ts";
+import { after, type EpochMs, later } from "../model/time.ts";
 import {
   type Attempts,
   addAttempts,
@@ -26,6 +26,12 @@ const PATIENCE_REFRESHES = 1.2;
 
 /** An isolate's clock shows whole milliseconds; what took none is taken for half of one. */
 const SHORTEST_MS = 0.5;
+
+/**
+ * A word of a backend gives way to a better one when it has not been said for so long, milliseconds. Behind one URL may be
+ * several processes that say different things.
+ */
+const DWELL_MS = 10_000;
 
 /** What a backend said of itself, and when, by the ring's clock. */
 export interface Said {
@@ -78,7 +84,8 @@ export class Evidence {
   #backends: ReadonlyMap<BackendId, HeldBackend> = new Map();
   #health: HealthCheck | null = null;
   #terms: ReadonlyMap<BackendId, Term> = new Map();
-  readonly #said = new Map<BackendId, Said>();
+  /** When each word was last said. */
+  readonly #said = new Map<BackendId, ReadonlyMap<Announcement, EpochMs>>();
   /** When something was last told of a backend, by both. */
   readonly #toldMs = new Map<string, { readonly backend: BackendId; readonly atMs: EpochMs }>();
 
@@ -141,9 +148,11 @@ export class Evidence {
     return this.#terms.get(backend)?.askBreaker(rules, nowMs) ?? { breaker: NEW_BREAKER, isTripped: false };
   }
 
-  /** The last thing a backend said of itself; null: nothing. */
-  said(backend: BackendId): Said | null {
-    return this.#said.get(backend) ?? null;
+  /** The worst that a backend has said of itself for some time, or else the last; null: nothing. */
+  said(backend: BackendId, nowMs: EpochMs): Said | null {
+    const said = [...(this.#said.get(backend) ?? [])].map(([word, saidMs]): Said => ({ word, saidMs }));
+    const lately = said.filter(({ saidMs }) => nowMs - saidMs < DWELL_MS);
+    return lately.toSorted(byBadness)[0] ?? said.toSorted(byTime)[0] ?? null;
   }
 
   /** Remembers what was written down, so that it need not be told again soon. */
@@ -166,10 +175,8 @@ export class Evidence {
   #hear({ id, announced, announcedAfterMs }: BackendReport, beganMs: EpochMs): void {
     if (announced === null || !this.#backends.has(id)) return;
     const saidMs = after(beganMs, announcedAfterMs);
-    const held = this.#said.get(id);
-    if (held === undefined || isLater({ word: announced, saidMs }, held)) {
-      this.#said.set(id, { word: announced, saidMs });
-    }
+    const held = this.#said.get(id) ?? new Map<Announcement, EpochMs>();
+    this.#said.set(id, new Map([...held, [announced, later(saidMs, held.get(announced) ?? saidMs)]]));
   }
 
   #count(told: BackendReport, beganMs: EpochMs, nowMs: EpochMs): void {
@@ -204,10 +211,14 @@ function termOf({ observed }: HeldBackend, health: HealthCheck, held: Term | und
   return new Term(sinceMs, health.failurePercentage.windowMs, breaker);
 }
 
-/** Of two words of the same moment, the one that asks for less traffic. */
-function isLater(one: Said, other: Said): boolean {
-  if (one.saidMs !== other.saidMs) return one.saidMs > other.saidMs;
-  return ANNOUNCEMENTS.indexOf(one.word) > ANNOUNCEMENTS.indexOf(other.word);
+/** The word first that asks for the least traffic. */
+function byBadness(one: Said, other: Said): number {
+  return ANNOUNCEMENTS.indexOf(other.word) - ANNOUNCEMENTS.indexOf(one.word);
+}
+
+/** The latest word first; of two of the same moment, the one that asks for less traffic. */
+function byTime(one: Said, other: Said): number {
+  return other.saidMs - one.saidMs || byBadness(one, other);
 }
 
 function attemptsOf({ outcomes, latencyMs }: BackendReport): Attempts {

@@ -82,7 +82,7 @@ interface Finding {
 
 /** Takes a backend at its word. */
 function hear(backend: HeldBackend, { evidence, health, nowMs }: Matter): Finding {
-  const said = health.trustAnnouncements ? evidence.said(backend.id) : null;
+  const said = health.trustAnnouncements ? evidence.said(backend.id, nowMs) : null;
   const held = backend.observed.announced;
   const announced = said === null ? held : announcedAfter(held, said, nowMs);
   if (announced === held) return { backend, occurrence: null };

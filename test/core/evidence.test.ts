@@ -19,6 +19,9 @@ const SLOT_MS = 1_000;
 
 const A = backendId("a");
 
+/** When of what was said at noon only the last word counts. */
+const LATER = after(NOON, 10_000);
+
 function evidence(ring: LiveRing = pool({ a: 1 })): Evidence {
   const seen = new Evidence();
   seen.adopt(ring);
@@ -32,7 +35,7 @@ function findings(seen: Evidence, nowMs: EpochMs) {
     sinceThen: { successes: seen.sinceThen(A).successes, failures: seen.sinceThen(A).failures },
     run: seen.gatewayRun(A, nowMs),
     breaker: seen.breaker(A, health.breaker, nowMs),
-    said: seen.said(A),
+    said: seen.said(A, nowMs),
     skips: [0, 6_000].map((laterMs) => seen.skips(A, 5_000, after(nowMs, laterMs))),
   };
 }
@@ -112,7 +115,7 @@ describe("reports", () => {
     seen.adopt(pool({ a: 1, b: 1, gone: 1 }));
     for (const id of ["b", "gone"].map(backendId)) {
       expect(seen.counts(id, NOON)).toMatchObject({ successes: 0, failures: 0 });
-      expect(seen.said(id)).toBeNull();
+      expect(seen.said(id, NOON)).toBeNull();
     }
   });
 });
@@ -304,15 +307,15 @@ describe("what a backend says of itself", () => {
     const seen = evidence();
     seen.add(report({ a: { announced: "draining", announcedAfterMs: 4_000 } }, { ageMs: 5_000 }), NOON);
     seen.add(report({ a: { announced: "healthy", announcedAfterMs: 1_000 } }, { ageMs: 3_000 }), NOON);
-    expect(seen.said(A)).toEqual({ word: "draining", saidMs: after(NOON, -1_000) });
+    expect(seen.said(A, LATER)).toEqual({ word: "draining", saidMs: after(NOON, -1_000) });
     seen.add(report({ a: { announced: "healthy" } }, { ageMs: 500 }), NOON);
-    expect(seen.said(A)).toEqual({ word: "healthy", saidMs: after(NOON, -500) });
+    expect(seen.said(A, LATER)).toEqual({ word: "healthy", saidMs: after(NOON, -500) });
   });
 
   it("of two words of the same moment, is the one that asks for less traffic", () => {
     const seen = evidence();
     for (const announced of ["degraded", "draining", "healthy"] as const)
       seen.add(report({ a: { announced } }), NOON);
-    expect(seen.said(A)?.word).toBe("draining");
+    expect(seen.said(A, NOON)?.word).toBe("draining");
   });
 });

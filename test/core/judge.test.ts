@@ -359,11 +359,31 @@ describe("a backend that speaks for itself", () => {
     const held = court({ trustAnnouncements: true });
     expect(held.hear(said("degraded"))).toMatchObject([{ kind: "degraded" }]);
     expect(healthOf(held.backend("a"))).toBe("degraded");
-    held.wait(10);
+    held.wait(10_000);
     expect(held.hear(said("healthy"))).toEqual([
-      { atMs: after(NOON, 10), backend: "a", kind: "healthy", cause: "announcement", evidence: {} },
+      { atMs: after(NOON, 10_000), backend: "a", kind: "healthy", cause: "announcement", evidence: {} },
     ]);
     expect(healthOf(held.backend("a"))).toBe("healthy");
+  });
+
+  it("does not flap when two processes behind one URL say different things", () => {
+    const held = court({ trustAnnouncements: true });
+    for (let second = 0; second < 60; second++) {
+      held.hear(said(second % 7 === 0 ? "draining" : "healthy"));
+      held.wait(1_000);
+    }
+    expect(held.kinds("a")).toEqual(["stopping"]);
+  });
+
+  it("is believed that it is better once it has said nothing worse for 10 s, though it says no more by then", () => {
+    const held = court({ trustAnnouncements: true });
+    held.hear(said("draining"));
+    held.wait(5_000);
+    expect(held.hear(said("degraded"))).toEqual([]);
+    held.wait(4_999);
+    expect(held.hear(report({ a: { answered: 1 } }))).toEqual([]);
+    held.wait(1);
+    expect(held.hear(report({ a: { answered: 1 } }))).toMatchObject([{ kind: "degraded" }]);
   });
 
   it("may change its word", () => {
