@@ -5,6 +5,7 @@ import type { EpochMs } from "./time.ts";
  * What happened to a backend's health. `unhealthy`, `degraded`, `healthy`: what it now is, by its probes or its own word.
  * `stopping`: it takes no new sessions, by its own word. `ejected`, `returned`: taken out by passive observation, and back.
  * `suspected`: would be ejected if that were enforced. `spared`: would be ejected, but too many are already.
+ * Of these two there is one for all backends at a time, named for the first of them.
  * `pinned`, `unpinned`: by an operator, or as the pin ran out.
  */
 export const EVENT_KINDS = [

@@ -86,8 +86,8 @@ export class Evidence {
   #terms: ReadonlyMap<BackendId, Term> = new Map();
   /** When each word was last said. */
   readonly #said = new Map<BackendId, ReadonlyMap<Announcement, EpochMs>>();
-  /** When something was last told of a backend, by both. */
-  readonly #toldMs = new Map<string, { readonly backend: BackendId; readonly atMs: EpochMs }>();
+  /** When something was last told of the pool. */
+  readonly #toldMs = new Map<EventKind, EpochMs>();
 
   /** Goes by this state of the pool from now on; null: there is no pool. */
   adopt(ring: LiveRing | null): void {
@@ -102,7 +102,7 @@ export class Evidence {
       ]),
     );
     for (const id of this.#said.keys()) if (!this.#backends.has(id)) this.#said.delete(id);
-    for (const [key, { backend }] of this.#toldMs) if (!this.#backends.has(backend)) this.#toldMs.delete(key);
+    if (ring === null) this.#toldMs.clear();
   }
 
   /** Adds a report that has just come. */
@@ -157,13 +157,12 @@ export class Evidence {
 
   /** Remembers what was written down, so that it need not be told again soon. */
   told(occurrences: readonly Occurrence[]): void {
-    for (const { kind, backend, atMs } of occurrences)
-      this.#toldMs.set(`${kind} ${backend}`, { backend, atMs });
+    for (const { kind, atMs } of occurrences) this.#toldMs.set(kind, atMs);
   }
 
-  /** When this was last told of a backend; null: never. */
-  lastToldMs(kind: EventKind, backend: BackendId): EpochMs | null {
-    return this.#toldMs.get(`${kind} ${backend}`)?.atMs ?? null;
+  /** When this was last told of any backend of the pool; null: never. */
+  lastToldMs(kind: EventKind): EpochMs | null {
+    return this.#toldMs.get(kind) ?? null;
   }
 
   #skips(term: Term | undefined, refreshMs: number, nowMs: EpochMs): SkipVerdict {

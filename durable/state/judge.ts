@@ -13,6 +13,13 @@ import type { HeldBackend, LiveRing } from "./ring-state.ts";
  */
 const ANNOUNCED_MS = 60_000;
 
+/** Kinds of events that lead to nothing. */
+const NOTES = ["suspected", "spared"] as const;
+type NoteKind = (typeof NOTES)[number];
+
+/** So many backends are named where many are told of together. */
+const NAMED_BACKENDS = 5;
+
 /** A pool after it was looked at, and what happened. The state is the old one where nothing changed. */
 export interface Judged {
   readonly state: LiveRing;
@@ -65,7 +72,10 @@ export function judge(
       if (occurrence !== null) occurrences.push(occurrence);
     });
   }
-  return { state: backends === ring.backends ? ring : withObserved(ring, backends, nowMs), occurrences };
+  return {
+    state: backends === ring.backends ? ring : withObserved(ring, backends, nowMs),
+    occurrences: gathered(occurrences, matter),
+  };
 }
 
 interface Matter extends Sitting {
@@ -208,14 +218,39 @@ function eject(backend: HeldBackend, suspicion: Suspicion, matter: Matter): Find
   };
 }
 
-/** What did not lead to anything; told of a backend at most once in `ejection.baseMs`, else null. */
+/** What did not lead to anything. */
 function note(
-  kind: EventKind,
+  kind: NoteKind,
   backend: BackendId,
   { cause, facts }: Suspicion,
-  { evidence, health, nowMs }: Matter,
-): Occurrence | null {
-  const toldMs = evidence.lastToldMs(kind, backend);
-  if (toldMs !== null && nowMs - toldMs < health.ejection.baseMs) return null;
+  { nowMs }: Matter,
+): Occurrence {
   return { atMs: nowMs, backend, kind, cause, evidence: facts };
+}
+
+/**
+ * Occurrences of which those that did not lead to anything are told as one, in the words of the first backend, and at most
+ * once in `ejection.baseMs`: the backends of a large pool may all fail.
+ */
+function gathered(
+  occurrences: readonly Occurrence[],
+  { evidence, health, nowMs }: Matter,
+): readonly Occurrence[] {
+  const notes = NOTES.flatMap((kind): readonly Occurrence[] => {
+    const [first, ...others] = occurrences.filter((occurrence) => occurrence.kind === kind);
+    const toldMs = evidence.lastToldMs(kind);
+    if (first === undefined || (toldMs !== null && nowMs - toldMs < health.ejection.baseMs)) return [];
+    return others.length === 0 ? [first] : [together(first, others)];
+  });
+  return [...occurrences.filter(({ kind }) => !isNote(kind)), ...notes];
+}
+
+function isNote(kind: EventKind): boolean {
+  return NOTES.some((each) => each === kind);
+}
+
+function together(first: Occurrence, others: readonly Occurrence[]): Occurrence {
+  const ids = [first, ...others].map(({ backend }) => backend);
+  const among = ids.slice(0, NAMED_BACKENDS).join(", ");
+  return { ...first, evidence: { ...first.evidence, backends: ids.length, among } };
 }

@@ -333,6 +333,32 @@ describe("a pool in which everybody fails", () => {
   });
 });
 
+describe("a large pool in which everybody fails", () => {
+  const ids = Array.from({ length: 1_000 }, (_, index) => `b${index}`);
+
+  it("tells once in a while how many it spares, rather than of each", () => {
+    const held = court({}, ids);
+    const ill = report(Object.fromEntries(ids.map((id) => [id, { server_error: 60 }])));
+    const told = held.hear(ill);
+    expect(told.filter(({ kind }) => kind === "ejected")).toHaveLength(100);
+    const spared = told.filter(({ kind }) => kind === "spared");
+    expect(spared).toMatchObject([
+      { backend: "b100", evidence: { failures: 60, backends: 900, among: "b100, b101, b102, b103, b104" } },
+    ]);
+    for (let second = 1; second < 30; second++) {
+      held.wait(1_000);
+      expect(held.hear(ill)).toEqual([]);
+    }
+  });
+
+  it("does the same with those that it suspects", () => {
+    const held = court({ failurePercentage: { enforce: false }, breaker: { enforce: false } }, ids);
+    expect(held.hear(report(Object.fromEntries(ids.map((id) => [id, { server_error: 60 }]))))).toMatchObject([
+      { backend: "b0", kind: "suspected", evidence: { backends: 1_000 } },
+    ]);
+  });
+});
+
 describe("a backend that speaks for itself", () => {
   it("is believed where the pool trusts it, until 60 s after it said so", () => {
     const held = court({ trustAnnouncements: true });
