@@ -14,6 +14,8 @@ export const LIMITS = {
   deliveriesPerWebhook: 1_000,
   /** Events of one backend that a webhook is told in any minute; of more, only the last one, when the minute is over. */
   toldPerBackendMinute: 5,
+  /** Events of one pool that a webhook is told in any minute; more come when it is over, of each backend the last one. */
+  toldPerPoolMinute: 60,
   routes: 500,
   pools: 200,
   labelsPerBackend: 32,

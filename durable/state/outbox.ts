@@ -68,8 +68,9 @@ export function keepWebhooks(outbox: Outbox, urls: readonly string[]): Outbox {
 }
 
 /**
- * Puts events into the outbox, for every webhook. Of a backend that had too many within a minute the last one is held back
- * until that is over, and takes the place of the one held back before it: whoever listens learns how it ended.
+ * Puts events into the outbox, for every webhook. Of a backend that had too many within a minute, and of one whose pool had,
+ * the last one is held back until that is over, and takes the place of the one held back before it: whoever listens learns
+ * how it ended.
  */
 export function enqueue(
   outbox: Outbox,
@@ -79,12 +80,16 @@ export function enqueue(
 ): Outbox {
   if (events.length === 0 || audience.urls.length === 0) return outbox;
   const told = new Map([...outbox.told].filter(([, times]) => times.some((time) => isRecent(time, nowMs))));
+  const ofPool = [...told.values()].flat().filter((time) => isRecent(time, nowMs));
   let { deliveries } = outbox;
   for (const event of events) {
     const recent = (told.get(event.backend) ?? []).filter((time) => isRecent(time, nowMs));
-    const sinceMs = releaseMs(recent, nowMs);
-    if (sinceMs !== recent.at(-1) || sinceMs === nowMs)
+    const heldMs = heldUntilMs(recent, nowMs);
+    const sinceMs = heldMs ?? releaseMs(recent, ofPool.toSorted(inOrder), nowMs);
+    if (heldMs === null) {
       told.set(event.backend, [...recent, sinceMs].slice(-LIMITS.toldPerBackendMinute));
+      ofPool.push(sinceMs);
+    }
     deliveries = replaceHeld(deliveries, event, audience, { nowMs, sinceMs });
   }
   return withinLimit({ ...outbox, deliveries, told });
@@ -94,12 +99,23 @@ function isRecent(time: EpochMs, nowMs: EpochMs): boolean {
   return time > nowMs - MINUTE_MS;
 }
 
-/** When a backend's next event may be told, after those that were told or held back lately. */
-function releaseMs(recent: readonly EpochMs[], nowMs: EpochMs): EpochMs {
+function inOrder(one: EpochMs, other: EpochMs): number {
+  return one - other;
+}
+
+/** Until when an event of a backend is held back; null: none is. */
+function heldUntilMs(recent: readonly EpochMs[], nowMs: EpochMs): EpochMs | null {
   const last = recent.at(-1);
-  if (last !== undefined && last > nowMs) return last;
-  const first = recent.at(-LIMITS.toldPerBackendMinute);
-  return first === undefined ? nowMs : after(first, MINUTE_MS);
+  return last !== undefined && last > nowMs ? last : null;
+}
+
+/** When a backend's next event may be told, after those of it and of all its pool that were told or held back lately. */
+function releaseMs(recent: readonly EpochMs[], ofPool: readonly EpochMs[], nowMs: EpochMs): EpochMs {
+  const times = [recent.at(-LIMITS.toldPerBackendMinute), ofPool.at(-LIMITS.toldPerPoolMinute)];
+  return times.reduce<EpochMs>(
+    (latest, time) => (time === undefined ? latest : later(latest, after(time, MINUTE_MS))),
+    nowMs,
+  );
 }
 
 function replaceHeld(

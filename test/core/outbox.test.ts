@@ -86,6 +86,41 @@ function play({ events, answers }: Script): readonly Attempt[] {
   return attempts;
 }
 
+/** When one of the webhooks was told, milliseconds after noon. */
+function timesInWest(attempts: readonly Attempt[]): readonly number[] {
+  return attempts.filter(({ delivery }) => delivery.url === WEST).map(({ atMs }) => atMs - NOON);
+}
+
+describe("a large pool of which every backend turns at once", () => {
+  const ids = Array.from({ length: 300 }, (_, index) => `b${index}`);
+  const once = ids.map((backend) => ({ backend, passedMs: 0 }));
+
+  it("is told of over some minutes, each backend once, in order", () => {
+    const attempts = play({ events: once, answers: () => DELIVERED });
+    expect(timesInWest(attempts)).toEqual(
+      ids.map((_, index) => MINUTE_MS * Math.floor(index / LIMITS.toldPerPoolMinute)),
+    );
+  });
+
+  it("is told how it ended when it turns back meanwhile", () => {
+    const back = ids.map((backend, index) => ({ backend, passedMs: index === 0 ? 1_000 : 0 }));
+    const told = play({ events: [...once, ...back], answers: () => DELIVERED });
+    const last = new Map(told.map(({ delivery: { message } }) => [message.event.backend, message.event.id]));
+    expect([...last.values()].toSorted((a, b) => a - b)).toEqual(ids.map((_, index) => 301 + index));
+    for (const atMs of timesInWest(told)) {
+      const within = timesInWest(told).filter((other) => other > atMs - MINUTE_MS && other <= atMs);
+      expect(within.length).toBeLessThanOrEqual(LIMITS.toldPerPoolMinute);
+    }
+  });
+
+  it("goes on with what was held back after a restart", () => {
+    const events = ids.map((backend, index) => event(index + 1, backend));
+    const before = enqueue(EMPTY_OUTBOX, events, AUDIENCE, NOON);
+    const next = enqueue(restoreOutbox(before.deliveries), [event(301, "late")], AUDIENCE, NOON);
+    expect(next.deliveries.at(-1)?.nextMs).toBe(after(NOON, 5 * MINUTE_MS));
+  });
+});
+
 /** Mostly of one backend, in bursts. */
 const EVENTS = fc.array(
   fc.record({
