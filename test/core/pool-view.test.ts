@@ -214,7 +214,7 @@ it("reports of a removed backend until nothing is open there and nothing is left
   channel.end();
   view.adopt(snapshot({ b: 1, c: 1 }), NOON, 0);
   expect(view.channels().map(({ id }) => id)).toEqual(["b", "c", "a"]);
-  expect(channel.takeReport()).toMatchObject({ report: { outcomes: { answered: 1 } } });
+  expect(channel.takeReport(NOON)).toMatchObject({ report: { outcomes: { answered: 1 } } });
   expect(view.channels().map(({ id }) => id)).toEqual(["b", "c"]);
 });
 

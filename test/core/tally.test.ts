@@ -38,6 +38,8 @@ it("folds what happened into one report", () => {
         gatewayRun: { length: 1, isWhole: false },
         announced: null,
         announcedAfterMs: 0,
+        ageMs: 0,
+        skipping: false,
       },
     ],
     protocols: { "HTTP/1.0": 0, "HTTP/1.1": 0, "HTTP/2": 0, "HTTP/3": 1, other: 0 },

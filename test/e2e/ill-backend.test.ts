@@ -87,6 +87,25 @@ it("moves traffic away from a backend that is killed under load, at once and the
   expect(share).toBeLessThan(0.5);
 });
 
+it("takes a killed backend out everywhere by its default rules, though nobody probes and isolates skip it", async () => {
+  const cluster = await Cluster.start({ bundle: inject("bundle"), backends: ["a", "b", "c"], instances: 2 });
+  await cluster.putPool("default", ["a", "b", "c"], { sync: SYNC, retry: { maxAttempts: 1 } });
+  await cluster.converge();
+  // Only the first instance meets the dead one.
+  for (let request = 0; request < 30; request++) await cluster.ask();
+  await cluster.stopBackend("b");
+  await expect
+    .poll(async () => {
+      await cluster.ask();
+      return (await statusOf(cluster, "b")).health;
+    }, SOON)
+    .toBe("unhealthy");
+  await cluster.converge();
+  const answers = [];
+  for (let request = 0; request < 12; request++) answers.push(await cluster.ask({ instance: 1 }));
+  expect(answers.filter(({ status }) => status !== 200)).toEqual([]);
+});
+
 it("ejects a backend by what two isolates each saw too little of", async () => {
   const cluster = await Cluster.start({ bundle: inject("bundle"), backends: ["a", "c"], instances: 2 });
   const ill = await startBackend("b", (_, response) => response.writeHead(500).end());

@@ -87,7 +87,7 @@ class Trial {
   /** What the sub-channel was told, and what it has made of it. */
   told() {
     return {
-      outcomes: this.channel.takeReport()?.report.outcomes ?? null,
+      outcomes: this.channel.takeReport(clock())?.report.outcomes ?? null,
       inFlight: this.channel.inFlight,
       latencyMs: this.channel.latencyMs(clock()),
     };

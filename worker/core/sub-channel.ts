@@ -28,13 +28,13 @@ interface Ledger {
   announced: Announcement | null;
   /** When it last said so. */
   announcedMs: EpochMs | null;
-  /** When the first of it happened; null: nothing did. */
+  /** When the first of it happened, an attempt when it ended; null: nothing did. */
   sinceMs: EpochMs | null;
 }
 
 /** What a report is made of. */
 export interface Taken {
-  readonly report: Omit<BackendReport, "announcedAfterMs">;
+  readonly report: Omit<BackendReport, "ageMs" | "announcedAfterMs">;
   readonly sinceMs: EpochMs;
   readonly announcedMs: EpochMs;
 }
@@ -137,7 +137,7 @@ export class SubChannel implements Gauge {
     const ledger = this.#ledger;
     const blame = blameOf(outcome);
     ledger.outcomes[outcome]++;
-    ledger.sinceMs ??= after(nowMs, -waitedMs);
+    ledger.sinceMs ??= nowMs;
     if (blame !== "none") ledger.latencyMs[blame] += Math.max(0, waitedMs);
     if (isGatewayFailure(outcome)) ledger.gatewayRun.length++;
     else if (blame !== "none") {
@@ -175,12 +175,18 @@ export class SubChannel implements Gauge {
     if (wasFull) this.#note();
   }
 
-  /** What happened since the last call, when the first of it did, and when it was last heard; null when nothing did. */
-  takeReport(): Taken | null {
-    const { sinceMs, announcedMs, ...happened } = this.#ledger;
+  /**
+   * What happened since the last call, when the first of it did, and when it was last heard; null when nothing did, and this
+   * isolate does not skip the backend either, which the ring is told as long as it is so.
+   */
+  takeReport(nowMs: EpochMs): Taken | null {
+    const { sinceMs: firstMs, announcedMs, ...happened } = this.#ledger;
+    const skipping = this.isSkipped(nowMs);
+    const sinceMs = firstMs ?? (skipping ? nowMs : null);
     if (sinceMs === null) return null;
     this.#ledger = blank();
-    return { report: { id: this.id, ...happened }, sinceMs, announcedMs: announcedMs ?? sinceMs };
+    const report = { id: this.id, ...happened, skipping };
+    return { report, sinceMs, announcedMs: announcedMs ?? sinceMs };
   }
 
   #note(): void {

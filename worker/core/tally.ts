@@ -14,7 +14,8 @@ import type { SubChannel, Taken } from "./sub-channel.ts";
 
 /** A report that is on its way, and when the first of it happened. */
 interface Sent {
-  readonly report: Omit<Report, "ageMs">;
+  readonly report: Omit<Report, "ageMs" | "backends">;
+  readonly backends: readonly Taken[];
   readonly sinceMs: EpochMs;
 }
 
@@ -44,15 +45,19 @@ export class Tally {
   /** The report to send now: the one not yet acknowledged, else what was counted since. */
   take(channels: Iterable<SubChannel>, nowMs: EpochMs): Report {
     this.#sent ??= this.#fold(channels, nowMs);
-    return { ...this.#sent.report, ageMs: Math.max(0, nowMs - this.#sent.sinceMs) };
+    const { report, backends, sinceMs } = this.#sent;
+    return {
+      ...report,
+      ageMs: age(sinceMs, nowMs),
+      backends: backends.map((each) => toReport(each, sinceMs, nowMs)),
+    };
   }
 
   #fold(channels: Iterable<SubChannel>, nowMs: EpochMs): Sent {
-    const taken = [...channels].flatMap((channel) => channel.takeReport() ?? []);
-    const sinceMs = earliest(taken.map((each) => each.sinceMs)) ?? nowMs;
+    const backends = [...channels].flatMap((channel) => channel.takeReport(nowMs) ?? []);
+    const sinceMs = earliest(backends.map((each) => each.sinceMs)) ?? nowMs;
     const report = {
       batch: this.#batch++,
-      backends: taken.map((each) => toReport(each, sinceMs)),
       protocols: this.#protocols,
       incidents: this.#incidents,
       sessions: this.#sessions,
@@ -60,7 +65,7 @@ export class Tally {
     this.#protocols = zeros(PROTOCOLS);
     this.#incidents = zeros(INCIDENTS);
     this.#sessions = zeros(SESSION_FATES);
-    return { report, sinceMs };
+    return { report, backends, sinceMs };
   }
 
   /** The ring has the report of this number. */
@@ -69,7 +74,16 @@ export class Tally {
   }
 }
 
-/** What a sub-channel tells in a report whose first event was at `sinceMs`. */
-function toReport({ report, announcedMs }: Taken, sinceMs: EpochMs): BackendReport {
-  return { ...report, announcedAfterMs: Math.max(0, announcedMs - sinceMs) };
+/** What a sub-channel tells in a report whose first event was at `reportSinceMs`. Ages are those at the time it is sent. */
+function toReport(
+  { report, sinceMs, announcedMs }: Taken,
+  reportSinceMs: EpochMs,
+  nowMs: EpochMs,
+): BackendReport {
+  return { ...report, ageMs: age(sinceMs, nowMs), announcedAfterMs: age(reportSinceMs, announcedMs) };
+}
+
+/** The clock of an isolate may step back a little. */
+function age(sinceMs: EpochMs, nowMs: EpochMs): number {
+  return Math.max(0, nowMs - sinceMs);
 }
