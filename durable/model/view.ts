@@ -69,7 +69,10 @@ export interface TokensView {
 export interface ProbesView {
   /** As configured. */
   readonly intervalMs: number;
-  /** How often every backend can be probed, by how long probes last took, five at a time; never less than `intervalMs`. */
+  /**
+   * How often every backend can be probed, by how long probes last took, five at a time; never less than `intervalMs`, nor than the
+   * longest of them.
+   */
   readonly heldIntervalMs: number;
 }
 

@@ -119,7 +119,9 @@ export class ProbeSchedule {
     const took = [...this.#plans.values()].flatMap(({ tookMs }) => (tookMs === null ? [] : [tookMs]));
     const meanMs = took.reduce((sum, each) => sum + each, 0) / Math.max(1, took.length);
     const neededMs = Math.ceil((meanMs * this.#plans.size) / PROBES_AT_ONCE);
-    return { intervalMs, heldIntervalMs: Math.max(intervalMs, neededMs) };
+    // No backend is probed twice at once, however few there are.
+    const longestMs = took.reduce((longest, each) => Math.max(longest, each), 0);
+    return { intervalMs, heldIntervalMs: Math.max(intervalMs, longestMs, neededMs) };
   }
 
   #nextPlan(): Plan | null {

@@ -304,4 +304,16 @@ describe("the interval that is held", () => {
   it("is what five at once take for all, where they are not", () => {
     expect(heldOf(300, 500)).toEqual({ intervalMs: 10_000, heldIntervalMs: 30_000 });
   });
+
+  it("is never less than the longest probe of one backend takes", () => {
+    const schedule = new ProbeSchedule(NOON);
+    schedule.follow(NO_RING, NOON);
+    schedule.follow(probed(many(3)), NOON);
+    const [slow, ...others] = Array.from({ length: 3 }, () => schedule.begin(NOON)).filter(
+      (task) => task !== null,
+    );
+    if (slow !== undefined) schedule.end(slow, 40_000, NOON);
+    for (const task of others) schedule.end(task, 100, NOON);
+    expect(schedule.view()).toEqual({ intervalMs: 10_000, heldIntervalMs: 40_000 });
+  });
 });
