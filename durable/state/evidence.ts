@@ -3,7 +3,7 @@ import { ANNOUNCEMENTS, type Announcement, type HealthCheck } from "../model/hea
 import type { BackendId } from "../model/names.ts";
 import { type Blame, blameOf, OUTCOMES } from "../model/outcome.ts";
 import type { BackendReport, Report } from "../model/sync.ts";
-import { after, type EpochMs, later } from "../model/time.ts";
+import { after, type EpochMs, epochMs, later } from "../model/time.ts";
 import {
   type Attempts,
   addAttempts,
@@ -44,8 +44,9 @@ class Term {
   readonly sinceMs: EpochMs;
   readonly recent: RecentAttempts;
   readonly skips = new SkipClaims();
-  successes = 0;
-  failures = 0;
+  /** Successes since the last report of a failure. */
+  successesInRow = 0;
+  #failureMs = epochMs(Number.NEGATIVE_INFINITY);
   /** What the breaker holds of all slices but the present one. */
   #breaker: BreakerState;
   #slice = Number.NEGATIVE_INFINITY;
@@ -55,6 +56,14 @@ class Term {
     this.sinceMs = sinceMs;
     this.recent = new RecentAttempts(windowMs);
     this.#breaker = breaker;
+  }
+
+  /** Of what was heard in one moment failures come last, whatever the order, since which were first nobody knows. */
+  countRow({ successes, failures }: Attempts, nowMs: EpochMs): void {
+    if (failures > 0) {
+      this.successesInRow = 0;
+      this.#failureMs = nowMs;
+    } else if (nowMs > this.#failureMs) this.successesInRow += successes;
   }
 
   tellBreaker(attempts: Attempts, rules: HealthCheck["breaker"], nowMs: EpochMs): void {
@@ -120,9 +129,9 @@ export class Evidence {
     return this.#terms.get(backend)?.recent.counts(nowMs) ?? NO_ATTEMPTS;
   }
 
-  /** Attempts at a backend since it came into service, or on trial. */
-  sinceThen(backend: BackendId): { readonly successes: number; readonly failures: number } {
-    return this.#terms.get(backend) ?? NO_ATTEMPTS;
+  /** Successes in a row, over all isolates, since a backend came into service, or on trial. */
+  successesInRow(backend: BackendId): number {
+    return this.#terms.get(backend)?.successesInRow ?? 0;
   }
 
   /** Gateway failures in a row, over all isolates. */
@@ -191,8 +200,7 @@ export class Evidence {
     term.recent.merge(RecentAttempts.of(batch, windowMs)).forget(nowMs);
     const isSkipping = told.skipping === true;
     term.skips.hear({ beganMs, heardMs: nowMs, successes, failures, isSkipping });
-    term.successes += successes;
-    term.failures += failures;
+    term.countRow(attempts, nowMs);
     term.tellBreaker(attempts, breaker, nowMs);
   }
 }

@@ -176,17 +176,17 @@ function suspect(backend: BackendId, { evidence, health, nowMs, refreshMs }: Mat
   return found;
 }
 
-/** On trial, one failure is enough. */
-function suspectOnTrial(backend: BackendId, { evidence, health }: Matter): readonly Suspicion[] {
-  const { successes, failures } = evidence.sinceThen(backend);
+/** On trial, one failure is enough, unless it was spared until it is too old, or as many successes came after it as it takes. */
+function suspectOnTrial(backend: BackendId, { evidence, health, nowMs }: Matter): readonly Suspicion[] {
+  const { successes, failures } = evidence.counts(backend, nowMs);
   const { enforce, halfOpenSuccesses } = health.breaker;
-  if (failures === 0 || !enforce) return [];
+  if (failures === 0 || !enforce || evidence.successesInRow(backend) >= halfOpenSuccesses) return [];
   return [{ cause: "breaker", isEnforced: enforce, facts: { successes, failures, halfOpenSuccesses } }];
 }
 
 function endTrial(backend: HeldBackend, { evidence, health, nowMs }: Matter): HeldBackend {
   const { enforce, halfOpenSuccesses } = health.breaker;
-  if (enforce && evidence.sinceThen(backend.id).successes < halfOpenSuccesses) return backend;
+  if (enforce && evidence.successesInRow(backend.id) < halfOpenSuccesses) return backend;
   const passive = stepPassive(backend.observed.passive, { kind: "trial_passed" }, health, nowMs);
   return passive === backend.observed.passive
     ? backend

@@ -32,7 +32,7 @@ function evidence(ring: LiveRing = pool({ a: 1 })): Evidence {
 function findings(seen: Evidence, nowMs: EpochMs) {
   return {
     counts: seen.counts(A, nowMs),
-    sinceThen: { successes: seen.sinceThen(A).successes, failures: seen.sinceThen(A).failures },
+    inRow: seen.successesInRow(A),
     run: seen.gatewayRun(A, nowMs),
     breaker: seen.breaker(A, health.breaker, nowMs),
     said: seen.said(A, nowMs),

@@ -245,6 +245,31 @@ describe("the breaker", () => {
     expect(held.kinds("a")).toEqual(["ejected", "returned", "ejected", "returned"]);
   });
 
+  it("ends a trial after a failure that was spared by as many successes as ever, or forgets it with the window", () => {
+    const full = { maxPercent: 0, minAvailablePercent: 100 };
+    const held = court({ breaker: { halfOpenSuccesses: 10 } });
+    const guard = (ejection: Changed["ejection"]): void => {
+      const health = rules({ breaker: { halfOpenSuccesses: 10 }, ejection });
+      held.adopt({ ...held.ring, config: { ...held.ring.config, health } });
+    };
+    held.hear(report({ a: { answered: 800, server_error: 200 } }));
+    held.wait(100);
+    guard(full);
+    expect(held.hear(report({ a: { answered: 5, server_error: 1 } }))).toMatchObject([{ kind: "spared" }]);
+    held.wait(30_000);
+    guard({});
+    expect(held.hear(report({ a: { answered: 9 } }))).toEqual([]);
+    expect(held.passive("a")).toMatchObject({ kind: "half_open" });
+    guard(full);
+    held.wait(1);
+    expect(held.hear(report({ a: { server_error: 1 } }))).toMatchObject([{ kind: "spared" }]);
+    held.wait(1_000);
+    held.hear(report({ a: { answered: 9 } }));
+    expect(held.passive("a")).toMatchObject({ kind: "half_open" });
+    held.hear(report({ a: { answered: 1 } }));
+    expect(held.passive("a")).toMatchObject({ kind: "in" });
+  });
+
   it("ends a trial at once that nobody asks for any more", () => {
     const held = court({ breaker: { halfOpenSuccesses: 10 } });
     held.hear(report({ a: { answered: 800, server_error: 200 } }));
