@@ -7,7 +7,7 @@ import { Prober } from "./io/prober.ts";
 import { Store } from "./io/store.ts";
 import type { Applied, PoolChange } from "./model/command.ts";
 import type { EventsRequest, EventsView, Occurrence } from "./model/event.ts";
-import type { ProbeResult, ProbeTask } from "./model/health.ts";
+import type { BegunProbe, ProbeResult } from "./model/health.ts";
 import { parse } from "./model/parse.ts";
 import type { QuicLbExport } from "./model/quic-lb-export.ts";
 import type { Refusal } from "./model/refusal.ts";
@@ -184,13 +184,13 @@ export class Ring extends DurableBase {
   }
 
   /** The next probe. Deadlines and webhooks come first, or a drain or an event would wait until all probes are over. */
-  #beginProbe(): ProbeTask | null {
+  #beginProbe(): BegunProbe | null {
     this.#passDeadlines(now());
     this.#courier.setOut();
     return this.#schedule.begin(now());
   }
 
-  #finishProbe(task: ProbeTask, result: ProbeResult): void {
+  #finishProbe(task: BegunProbe, result: ProbeResult): void {
     const nowMs = now();
     this.#schedule.end(task, result.tookMs, nowMs);
     if (this.#ring.kind === "absent") return;

@@ -1,4 +1,4 @@
-import type { ProbeResult, ProbeTask } from "../model/health.ts";
+import type { BegunProbe, ProbeResult } from "../model/health.ts";
 import type { EpochMs } from "../model/time.ts";
 import { now } from "./clock.ts";
 
@@ -8,11 +8,11 @@ const PROBES_PER_RUN = 40;
 /** What a prober works on. */
 export interface ProbeWork {
   /** The probe to make next, which counts as begun; null: none can begin now. */
-  begin(): ProbeTask | null;
+  begin(): BegunProbe | null;
   /** Makes it. Rejects never. */
-  make(task: ProbeTask): Promise<ProbeResult>;
+  make(task: BegunProbe): Promise<ProbeResult>;
   /** Takes over what came of it. Called once for every probe that was begun. */
-  finish(task: ProbeTask, result: ProbeResult): void;
+  finish(task: BegunProbe, result: ProbeResult): void;
   /** When to ask again if no probe ends before; null: then only. */
   nextMs(): EpochMs | null;
 }
@@ -57,7 +57,7 @@ export class Prober {
     this.#wake?.();
   }
 
-  async #probe(task: ProbeTask): Promise<void> {
+  async #probe(task: BegunProbe): Promise<void> {
     this.#inFlight += 1;
     try {
       this.#work.finish(task, await this.#work.make(task));

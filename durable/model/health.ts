@@ -376,6 +376,11 @@ export interface ProbeTask {
   readonly probe: Probe;
 }
 
+/** A probe that is being made. What it says is no newer than this. */
+export interface BegunProbe extends ProbeTask {
+  readonly startedMs: EpochMs;
+}
+
 /** What a probe says. `evidence`: what was seen, for people: status or error, and nothing a secret may be in. */
 export type ProbeVerdict = { readonly evidence: string } & (
   | { readonly kind: "passed"; readonly health: "healthy" | "degraded"; readonly isStopping: boolean }

@@ -1,4 +1,4 @@
-import type { Probe, ProbeTask } from "../model/health.ts";
+import type { BegunProbe, Probe, ProbeTask } from "../model/health.ts";
 import type { BackendId } from "../model/names.ts";
 import { after, type EpochMs, earliest, epochMs, later } from "../model/time.ts";
 import type { ProbesView } from "../model/view.ts";
@@ -16,7 +16,7 @@ interface Plan {
   /** When its last probe began; null: none has since the object was loaded. */
   startedMs: EpochMs | null;
   /** The probe that is running; null: none is. */
-  running: ProbeTask | null;
+  running: BegunProbe | null;
   /** How long the last one took; null: none has ended yet. */
   tookMs: number | null;
 }
@@ -82,18 +82,19 @@ export class ProbeSchedule {
   }
 
   /** Begins the probe that has been due for longest; null when none is, or as many run as may. */
-  begin(nowMs: EpochMs): ProbeTask | null {
+  begin(nowMs: EpochMs): BegunProbe | null {
     const plan = this.#nextPlan();
     if (plan === null || plan.dueMs > nowMs) return null;
     this.#running += 1;
-    plan.running = plan.task;
+    const begun: BegunProbe = { ...plan.task, startedMs: nowMs };
+    plan.running = begun;
     plan.startedMs = nowMs;
     plan.dueMs = nextTime(plan, nowMs);
-    return plan.task;
+    return begun;
   }
 
   /** A probe that was begun is over. Every one must be ended, also of a backend that is gone. */
-  end(task: ProbeTask, tookMs: number, nowMs: EpochMs): void {
+  end(task: BegunProbe, tookMs: number, nowMs: EpochMs): void {
     this.#running -= 1;
     const plan = this.#plans.get(task.id);
     if (plan === undefined || plan.running !== task) return;

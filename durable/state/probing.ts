@@ -1,5 +1,5 @@
 import type { EventKind, Occurrence } from "../model/event.ts";
-import type { Health, HealthCheck, Probe, ProbeResult, ProbeState, ProbeTask } from "../model/health.ts";
+import type { BegunProbe, Health, HealthCheck, Probe, ProbeResult, ProbeState } from "../model/health.ts";
 import type { EpochMs } from "../model/time.ts";
 import { stepPassive } from "./ejection.ts";
 import { withObserved } from "./health.ts";
@@ -50,11 +50,11 @@ function decided(state: ProbeState, result: ProbeResult, nowMs: EpochMs): ProbeS
 
 /**
  * Takes over the result of a probe, unless the backend or its probe is another by now. A success that leaves a backend well
- * brings it back if it was ejected. The version grows, and something is said, only if the backend's state turns.
+ * brings it back if it was ejected before the probe began. The version grows, and something is said, only if the backend's state turns.
  */
 export function applyProbe(
   ring: LiveRing,
-  task: ProbeTask,
+  task: BegunProbe,
   result: ProbeResult,
   nowMs: EpochMs,
 ): Observation {
@@ -62,7 +62,7 @@ export function applyProbe(
   if (before === undefined || !isAsProbed(before, ring.config.health.probe, task)) {
     return { state: ring, occurrences: [] };
   }
-  const after = observe(before, task.probe, result, ring.config.health, nowMs);
+  const after = observe(before, task, result, ring.config.health, nowMs);
   if (after === before) return { state: ring, occurrences: [] };
   const backends = ring.backends.map((backend) => (backend === before ? after : backend));
   return {
@@ -77,8 +77,9 @@ export function applyProbe(
   };
 }
 
-function isAsProbed(backend: HeldBackend, probe: Probe | null, task: ProbeTask): boolean {
+function isAsProbed(backend: HeldBackend, probe: Probe | null, task: BegunProbe): boolean {
   return (
+    backend.addedMs <= task.startedMs &&
     backend.url === task.url &&
     backend.via === task.via &&
     JSON.stringify(probe) === JSON.stringify(task.probe)
@@ -87,14 +88,15 @@ function isAsProbed(backend: HeldBackend, probe: Probe | null, task: ProbeTask):
 
 function observe(
   backend: HeldBackend,
-  set: Probe,
+  task: BegunProbe,
   result: ProbeResult,
   health: HealthCheck,
   nowMs: EpochMs,
 ): HeldBackend {
   const { observed } = backend;
-  const probe = stepProbe(observed.probe, result, set, nowMs);
-  const hasPassed = result.kind === "passed" && probe.verdict !== "unhealthy";
+  const probe = stepProbe(observed.probe, result, task.probe, nowMs);
+  const isNews = observed.passive.sinceMs <= task.startedMs;
+  const hasPassed = isNews && result.kind === "passed" && probe.verdict !== "unhealthy";
   const passive = hasPassed
     ? stepPassive(observed.passive, { kind: "probe_passed" }, health, nowMs)
     : observed.passive;

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import * as v from "valibot";
 import { describe, expect, it } from "vitest";
-import type { ProbeTask } from "../../durable/model/health.ts";
+import type { BegunProbe } from "../../durable/model/health.ts";
 import { PoolConfigSchema } from "../../durable/model/pool.ts";
 import { after, type EpochMs, epochMs } from "../../durable/model/time.ts";
 import { unobserved } from "../../durable/state/health.ts";
@@ -46,7 +46,7 @@ interface World {
 /** Lets alarms come as they are set, until the time is over. */
 function run({ ring, tookMs, isEvicted, forMs }: World): Course {
   const begun = new Map<string, EpochMs[]>(ring.backends.map(({ id }) => [id, []]));
-  const inFlight: { readonly task: ProbeTask; readonly endsMs: EpochMs }[] = [];
+  const inFlight: { readonly task: BegunProbe; readonly endsMs: EpochMs }[] = [];
   let mostAtOnce = 0;
   let nowMs = NOON;
   let schedule = new ProbeSchedule(nowMs);

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import * as v from "valibot";
 import { describe, expect, it } from "vitest";
-import type { Probe, ProbeResult, ProbeState, ProbeTask } from "../../durable/model/health.ts";
+import type { BegunProbe, Probe, ProbeResult, ProbeState } from "../../durable/model/health.ts";
 import { PoolConfigSchema } from "../../durable/model/pool.ts";
 import { after, epochMs } from "../../durable/model/time.ts";
 import { healthOf, unobserved } from "../../durable/state/health.ts";
@@ -143,7 +143,7 @@ it("step from every state by every result to a state whose parts go together", (
 function probed(
   backends: Parameters<typeof pool>[0],
   probe: object = {},
-): { readonly ring: LiveRing; readonly probe: Probe; readonly task: (id: string) => ProbeTask } {
+): { readonly ring: LiveRing; readonly probe: Probe; readonly task: (id: string) => BegunProbe } {
   const config = v.parse(PoolConfigSchema, { health: { probe: { kind: "http", ...probe } } });
   const ring = pool(backends, config);
   const set = config.health.probe;
@@ -151,7 +151,13 @@ function probed(
   return {
     ring: frozen(ring),
     probe: set,
-    task: (id) => ({ id: backendId(id), url: `https://${id}.example`, via: null, probe: set }),
+    task: (id) => ({
+      id: backendId(id),
+      url: `https://${id}.example`,
+      via: null,
+      probe: set,
+      startedMs: NOON,
+    }),
   };
 }
 
@@ -203,10 +209,11 @@ describe("the result of a probe", () => {
   });
 
   it.each([
-    ["a backend that is gone", (task: ProbeTask) => ({ ...task, id: backendId("z") })],
-    ["another URL", (task: ProbeTask) => ({ ...task, url: "https://other.example" })],
-    ["another binding", (task: ProbeTask) => ({ ...task, via: "VPC" })],
-    ["another probe", (task: ProbeTask) => ({ ...task, probe: { ...task.probe, timeoutMs: 1 } })],
+    ["a backend that is gone", (task: BegunProbe) => ({ ...task, id: backendId("z") })],
+    ["another URL", (task: BegunProbe) => ({ ...task, url: "https://other.example" })],
+    ["another binding", (task: BegunProbe) => ({ ...task, via: "VPC" })],
+    ["one removed since, of the same name", (task: BegunProbe) => ({ ...task, startedMs: epochMs(-1) })],
+    ["another probe", (task: BegunProbe) => ({ ...task, probe: { ...task.probe, timeoutMs: 1 } })],
   ])("is dropped when it is of %s", (_, change) => {
     const { ring, task } = probed({ a: observed({ verdict: "waiting" }) });
     expect(applyProbe(ring, task("a"), PASSED, LATER).state).not.toBe(ring);
@@ -258,6 +265,18 @@ describe("an ejected backend", () => {
       ],
     });
     expect(occurrences).toMatchObject([{ kind: "returned", cause: "probe" }]);
+  });
+
+  it("stays out by one that was begun before it was ejected, which counts for its verdict alone", () => {
+    const { ring, task } = probed({ a: observed({ verdict: "healthy", streak: 1 }, { passive }) });
+    const { state, occurrences } = applyProbe(
+      ring,
+      { ...task("a"), startedMs: after(NOON, -1) },
+      PASSED,
+      LATER,
+    );
+    expect(state.backends[0]?.observed).toMatchObject({ passive, probe: { streak: 0 } });
+    expect(occurrences).toEqual([]);
   });
 
   it("stays out by a failed one, and by one that is not yet enough to make it healthy", () => {
