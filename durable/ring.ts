@@ -91,7 +91,12 @@ export class Ring extends DurableBase {
     const next = applyPoolCommand(this.#ring, change.command, context);
     if (!next.ok) return next;
     const { state } = next.value;
-    if (state !== this.#ring) this.#save(state, pinOccurrences(this.#ring, state, "operator", nowMs));
+    if (state !== this.#ring) {
+      this.#save(state, [
+        ...pinOccurrences(this.#ring, state, "operator", nowMs),
+        ...returnEvents(this.#ring, state, "operator", nowMs),
+      ]);
+    }
     await this.#setAlarm();
     await this.#store.settled();
     return ok(next.value.applied);
@@ -224,7 +229,7 @@ export class Ring extends DurableBase {
     if (next === this.#ring) return false;
     this.#save(next, [
       ...pinOccurrences(this.#ring, next, "time", nowMs),
-      ...returnEvents(this.#ring, next, nowMs),
+      ...returnEvents(this.#ring, next, "time", nowMs),
     ]);
     return true;
   }

@@ -42,6 +42,7 @@ export interface Said {
 /** What has been seen of a backend since it came into service, or was put on trial. */
 class Term {
   readonly sinceMs: EpochMs;
+  readonly place: string;
   readonly recent: RecentAttempts;
   readonly skips = new SkipClaims();
   /** Successes since the last report of a failure. */
@@ -52,8 +53,9 @@ class Term {
   #slice = Number.NEGATIVE_INFINITY;
   #inSlice: Attempts = NO_ATTEMPTS;
 
-  constructor(sinceMs: EpochMs, windowMs: number, breaker: BreakerState) {
+  constructor(sinceMs: EpochMs, place: string, windowMs: number, breaker: BreakerState) {
     this.sinceMs = sinceMs;
+    this.place = place;
     this.recent = new RecentAttempts(windowMs);
     this.#breaker = breaker;
   }
@@ -101,6 +103,7 @@ export class Evidence {
   /** Goes by this state of the pool from now on; null: there is no pool. */
   adopt(ring: LiveRing | null): void {
     const before = this.#health?.failurePercentage.windowMs;
+    const places = new Map([...this.#backends.values()].map((backend) => [backend.id, placeOf(backend)]));
     this.#health = ring?.config.health ?? null;
     this.#backends = new Map(ring?.backends.map((backend) => [backend.id, backend]));
     const held = before === this.#health?.failurePercentage.windowMs ? this.#terms : new Map();
@@ -110,7 +113,10 @@ export class Evidence {
         termOf(backend, ring.config.health, held.get(backend.id)),
       ]),
     );
-    for (const id of this.#said.keys()) if (!this.#backends.has(id)) this.#said.delete(id);
+    for (const id of this.#said.keys()) {
+      const backend = this.#backends.get(id);
+      if (backend === undefined || placeOf(backend) !== places.get(id)) this.#said.delete(id);
+    }
     if (ring === null) this.#toldMs.clear();
   }
 
@@ -208,14 +214,20 @@ export class Evidence {
 const NOT_SKIPPED: SkipVerdict = { sinceMs: null, isSkipped: false, isDoubted: false };
 
 /** The term of a backend as it goes on, or a new one since the backend went out, or came in. */
-function termOf({ observed }: HeldBackend, health: HealthCheck, held: Term | undefined): Term {
-  const { sinceMs } = observed.passive;
-  if (held?.sinceMs === sinceMs) return held;
+function termOf(backend: HeldBackend, health: HealthCheck, held: Term | undefined): Term {
+  const { sinceMs } = backend.observed.passive;
+  const place = placeOf(backend);
+  if (held?.sinceMs === sinceMs && held.place === place) return held;
   const breaker =
-    held === undefined
+    held === undefined || held.place !== place
       ? NEW_BREAKER
       : reset(held.askBreaker(health.breaker, sinceMs).breaker, health.breaker);
-  return new Term(sinceMs, health.failurePercentage.windowMs, breaker);
+  return new Term(sinceMs, place, health.failurePercentage.windowMs, breaker);
+}
+
+/** Where a backend is. What was seen of it elsewhere says nothing. */
+function placeOf({ url, via }: Pick<HeldBackend, "url" | "via">): string {
+  return JSON.stringify([url, via]);
 }
 
 /** The word first that asks for the least traffic. */

@@ -281,7 +281,10 @@ function replaceBackend(
   return ok({ config: state.config, backends });
 }
 
-/** A backend as held: what the operator left unsaid about its admin state stays as it was. */
+/**
+ * A backend as held: what the operator left unsaid about its admin state stays as it was. What was observed of it does too,
+ * unless it is somewhere else now.
+ */
 function hold(
   id: BackendId,
   input: Omit<Backend, "id" | "admin"> & { readonly admin?: AdminState | undefined },
@@ -289,6 +292,7 @@ function hold(
   { nowMs, health }: { readonly nowMs: EpochMs; readonly health: HealthCheck },
 ): UnnamedBackend {
   const admin = input.admin ?? held?.admin ?? { kind: "active" };
+  const isThere = held?.url === input.url && held.via === input.via;
   return {
     id,
     url: input.url,
@@ -299,7 +303,7 @@ function hold(
     addedMs: held?.addedMs ?? nowMs,
     servingSinceMs: held?.servingSinceMs ?? nowMs,
     pin: held?.pin ?? null,
-    observed: held?.observed ?? unobserved(health, nowMs),
+    observed: isThere ? held.observed : unobserved(health, nowMs),
     admin,
     serverId: held?.serverId ?? null,
     isDrained: admin.kind === "draining" && (admin.untilMs <= nowMs || isSameDrain(admin, held)),

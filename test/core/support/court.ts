@@ -64,7 +64,7 @@ export class Court {
       if (dueMs === null || dueMs > untilMs) break;
       this.nowMs = dueMs;
       const next = passDeadlines(this.ring, moment(this.nowMs));
-      this.occurrences.push(...returnEvents(this.ring, next, this.nowMs));
+      this.occurrences.push(...returnEvents(this.ring, next, "time", this.nowMs));
       if (next.kind === "absent" || next === this.ring) throw new Error("what is due is not done");
       this.adopt(next);
     }
