@@ -70,8 +70,8 @@ export interface ProbesView {
   /** As configured. */
   readonly intervalMs: number;
   /**
-   * How often every backend can be probed, by how long probes last took, five at a time; never less than `intervalMs`, nor than the
-   * longest of them.
+   * How often every backend can be probed, by how long probes last took, five at a time; never less than `intervalMs`, nor
+   * than the longest of them.
    */
   readonly heldIntervalMs: number;
 }
