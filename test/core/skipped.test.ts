@@ -1,7 +1,6 @@
 import * as v from "valibot";
 import { describe, expect, it } from "vitest";
 import { HealthCheckSchema } from "../../durable/model/health.ts";
-import type { Report } from "../../durable/model/sync.ts";
 import { after, type EpochMs } from "../../durable/model/time.ts";
 import { pace } from "../../durable/state/pacing.ts";
 import { projectSnapshot } from "../../durable/state/project.ts";
@@ -67,23 +66,11 @@ class Isolate {
   #sync(): void {
     const held = this.#held;
     const taken = this.#tally.take(this.#channels.all(), held.nowMs);
-    held.hear(this.#withSkipping(taken), this.#name);
+    held.hear(taken, this.#name);
     this.#tally.acknowledge(taken.batch);
     const { nextSyncMs } = pace(held.ring.config.sync, 10, held.isUrgent, this.#chance());
     this.#nextSyncMs = after(held.nowMs, nextSyncMs);
     this.#adopt();
-  }
-
-  /** Every report says which backends are skipped, whether or not they got anything. */
-  #withSkipping(taken: Report): Report {
-    const failing = this.#channels.all().filter((channel) => channel.isFailing);
-    const silent = failing.filter(({ id }) => !taken.backends.some((told) => told.id === id));
-    const extra = report(Object.fromEntries(silent.map(({ id }) => [id, { skipping: true }])));
-    const told = taken.backends.map((each) => ({
-      ...each,
-      skipping: failing.some(({ id }) => id === each.id),
-    }));
-    return { ...taken, backends: [...told, ...extra.backends] };
   }
 
   #adopt(): void {

@@ -181,7 +181,7 @@ export class SubChannel implements Gauge {
    */
   takeReport(nowMs: EpochMs): Taken | null {
     const { sinceMs: firstMs, announcedMs, ...happened } = this.#ledger;
-    const skipping = this.isSkipped(nowMs);
+    const skipping = this.isFailing;
     const sinceMs = firstMs ?? (skipping ? nowMs : null);
     if (sinceMs === null) return null;
     this.#ledger = blank();
