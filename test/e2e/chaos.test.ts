@@ -7,8 +7,8 @@ import { ProcessBackend } from "../support/process-backend.ts";
 
 const SEED = 20_261_122;
 const CONNECTIONS = 64;
-const BEAT_MS = 500;
-const HEADER_TIMEOUT_MS = 400;
+const BEAT_MS = 2_000;
+const HEADER_TIMEOUT_MS = 300;
 
 /** One cluster with backends in processes of their own. */
 async function stage(): Promise<{ cluster: Cluster; backends: readonly ProcessBackend[] }> {
