@@ -3,7 +3,7 @@ import type { EventLog } from "./io/event-log.ts";
 import { callWebhook } from "./io/webhooks.ts";
 import type { Delivery, DeliveryResult, WebhookStatus } from "./model/delivery.ts";
 import type { HealthEvent } from "./model/event.ts";
-import type { Webhook } from "./model/health.ts";
+import type { Webhook } from "./model/health-check.ts";
 import { after, type EpochMs, later } from "./model/time.ts";
 import {
   ATTEMPT_MS,

@@ -18,18 +18,17 @@ import { type EpochMs, earliest, epochMs } from "./model/time.ts";
 import type { PoolStatus, PoolView } from "./model/view.ts";
 import { isHurried, nextDeadlineMs, openDrainUntilMs, passDeadlines } from "./state/agenda.ts";
 import { answerSync, projectConvergence } from "./state/answer-sync.ts";
+import { changeEvents } from "./state/change-events.ts";
 import { Counters } from "./state/counters.ts";
 import { Evidence } from "./state/evidence.ts";
 import { healthOf } from "./state/health.ts";
 import { judge } from "./state/judge.ts";
 import { LeaseLedger } from "./state/lease-ledger.ts";
 import { pace, refreshIntervalMs } from "./state/pacing.ts";
-import { pinOccurrences } from "./state/pin-events.ts";
 import { ProbeSchedule } from "./state/probe-schedule.ts";
 import { applyProbe } from "./state/probing.ts";
 import { projectSnapshot } from "./state/project.ts";
 import { projectQuicLbExport, projectTokensView } from "./state/project-tokens.ts";
-import { returnEvents } from "./state/return-events.ts";
 import { applyPoolCommand } from "./state/ring-command.ts";
 import { NO_RING, type RingState, toDocument } from "./state/ring-state.ts";
 import type { Moment, TokenKeys } from "./state/token-configs.ts";
@@ -92,10 +91,7 @@ export class Ring extends DurableBase {
     if (!next.ok) return next;
     const { state } = next.value;
     if (state !== this.#ring) {
-      this.#save(state, [
-        ...pinOccurrences(this.#ring, state, "operator", nowMs),
-        ...returnEvents(this.#ring, state, "operator", nowMs),
-      ]);
+      this.#save(state, changeEvents(this.#ring, state, "operator", nowMs));
     }
     await this.#setAlarm();
     await this.#store.settled();
@@ -227,10 +223,7 @@ export class Ring extends DurableBase {
     if (dueMs === null || dueMs > nowMs) return false;
     const next = passDeadlines(this.#ring, this.#moment(nowMs));
     if (next === this.#ring) return false;
-    this.#save(next, [
-      ...pinOccurrences(this.#ring, next, "time", nowMs),
-      ...returnEvents(this.#ring, next, "time", nowMs),
-    ]);
+    this.#save(next, changeEvents(this.#ring, next, "time", nowMs));
     return true;
   }
 

@@ -1,6 +1,7 @@
 import { connect } from "cloudflare:sockets";
 import { isFetcher } from "../model/fetcher.ts";
-import type { Probe, ProbeResult, ProbeTask, ProbeVerdict } from "../model/health.ts";
+import type { ProbeResult, ProbeTask, ProbeVerdict } from "../model/health.ts";
+import type { Probe } from "../model/health-check.ts";
 import {
   isPlatformRefusal,
   LONGEST_REFUSAL_BYTES,

@@ -6,6 +6,14 @@ export function integer(min: number, max: number) {
   return v.pipe(v.number(range), v.integer(range), v.minValue(min, range), v.maxValue(max, range));
 }
 
+/** A percentage: an integer 0…100. */
+export const PercentSchema = integer(0, 100);
+
+const METHOD_RANGE = "must be an upper-case method name, such as GET";
+
+/** A method of HTTP. */
+export const MethodSchema = v.pipe(v.string(METHOD_RANGE), v.regex(/^[A-Z][A-Z-]{0,31}$/, METHOD_RANGE));
+
 /** One of a fixed list of words. */
 export function oneOf<const Words extends readonly [string, ...string[]]>(words: Words) {
   return v.picklist(words, `must be one of ${words.map((word) => JSON.stringify(word)).join(", ")}`);

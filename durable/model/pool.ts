@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { ListedBackendSchema } from "./backend.ts";
-import { integer, list, oneOf, record } from "./fields.ts";
-import { HealthCheckSchema } from "./health.ts";
+import { integer, list, oneOf, PercentSchema, record } from "./fields.ts";
+import { HealthCheckSchema } from "./health-check.ts";
 import { LIMITS } from "./limits.ts";
 import { PoolNameSchema } from "./names.ts";
 import { RetrySchema } from "./retry.ts";
@@ -89,9 +89,6 @@ const syncEntries = {
   /** Syncs per second the ring asks of all isolates together; with many, each asks less often. Default 100. */
   maxPerSecond: v.optional(integer(1, 500), 100),
 };
-
-/** A percentage: an integer 0…100. */
-const PercentSchema = integer(0, 100);
 
 const slowStartEntries = {
   /** How long it takes a backend to come to its full weight, milliseconds. Default 0: it has it at once. */

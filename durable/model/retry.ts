@@ -1,15 +1,12 @@
 import * as v from "valibot";
-import { integer, list, record } from "./fields.ts";
-
-const METHOD_RANGE = "must be an upper-case method name, such as GET";
-const MethodSchema = v.pipe(v.string(METHOD_RANGE), v.regex(/^[A-Z][A-Z-]{0,31}$/, METHOD_RANGE));
+import { integer, list, MethodSchema, PercentSchema, record } from "./fields.ts";
 
 /** Methods that may be carried out twice to the same effect as once (RFC 9110 §9.2.2). */
 const IDEMPOTENT = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
 
 const budgetEntries = {
   /** Retries in the last 10 s, percent of the requests of that time, 0…100. Default 20. */
-  percent: v.optional(integer(0, 100), 20),
+  percent: v.optional(PercentSchema, 20),
   /** So many retries in 10 s are allowed anyway, or a quiet pool had none. Default 100. */
   floor: v.optional(integer(0, 100_000), 100),
 };

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { LabelNameSchema } from "./backend.ts";
-import { integer, list, oneOf, record } from "./fields.ts";
+import { integer, list, MethodSchema, oneOf, record } from "./fields.ts";
 import { LIMITS } from "./limits.ts";
 import { type PoolName, PoolNameSchema, RouteIdSchema } from "./names.ts";
 import { AffinitySchema, HeaderTimeoutSchema, PolicySchema } from "./pool.ts";
@@ -12,7 +12,6 @@ const HOST_RANGE =
 const HOST =
   /^(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
 const PATH_RANGE = `must begin with '/', be percent-encoded, hold no '?', '#', '\\', '//' or dot segment, and be at most ${LIMITS.pathLength} characters`;
-const METHOD_RANGE = "must be an upper-case method name, such as GET";
 const HEADER_RANGE = "must be a lower-case header name";
 const HEADER_VALUE_RANGE = "must be a string of at most 1024 characters";
 
@@ -30,8 +29,6 @@ const PathSchema = v.pipe(
   v.check(isPlainPath, PATH_RANGE),
   v.transform((path) => (path === "/" ? path : path.replace(/\/$/, ""))),
 );
-
-const MethodSchema = v.pipe(v.string(METHOD_RANGE), v.regex(/^[A-Z][A-Z-]{0,31}$/, METHOD_RANGE));
 
 const HeaderMatchSchema = record({
   /** Lower-case. */

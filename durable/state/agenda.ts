@@ -1,4 +1,5 @@
-import type { HealthCheck, PassiveState } from "../model/health.ts";
+import type { PassiveState } from "../model/health.ts";
+import type { HealthCheck } from "../model/health-check.ts";
 import { type EpochMs, earliest } from "../model/time.ts";
 import { stepPassive } from "./ejection.ts";
 import { dropExpired, stampServing } from "./health.ts";

@@ -1,4 +1,4 @@
-import type { HealthCheck } from "../model/health.ts";
+import type { HealthCheck } from "../model/health-check.ts";
 
 type BreakerRules = HealthCheck["breaker"];
 

@@ -1,4 +1,5 @@
-import type { EjectionCause, HealthCheck, PassiveState } from "../model/health.ts";
+import type { EjectionCause, PassiveState } from "../model/health.ts";
+import type { HealthCheck } from "../model/health-check.ts";
 import { after, type EpochMs } from "../model/time.ts";
 import { nextIsolationMs } from "./breaker.ts";
 import { isServing, isWanted } from "./health.ts";

@@ -1,5 +1,6 @@
 import type { EventKind, Occurrence } from "../model/event.ts";
-import { ANNOUNCEMENTS, type Announcement, type HealthCheck } from "../model/health.ts";
+import { ANNOUNCEMENTS, type Announcement } from "../model/health.ts";
+import { type HealthCheck } from "../model/health-check.ts";
 import type { BackendId } from "../model/names.ts";
 import { type Blame, blameOf, OUTCOMES } from "../model/outcome.ts";
 import type { BackendReport, Report } from "../model/sync.ts";

@@ -1,4 +1,5 @@
-import type { Health, HealthCheck, Observed } from "../model/health.ts";
+import type { Health, Observed } from "../model/health.ts";
+import type { HealthCheck } from "../model/health-check.ts";
 import type { EpochMs } from "../model/time.ts";
 import type { HeldBackend, LiveRing } from "./ring-state.ts";
 

@@ -1,5 +1,6 @@
 import type { EventKind, Occurrence } from "../model/event.ts";
-import type { Announced, EjectionCause, HealthCheck } from "../model/health.ts";
+import type { Announced, EjectionCause } from "../model/health.ts";
+import type { HealthCheck } from "../model/health-check.ts";
 import type { BackendId } from "../model/names.ts";
 import { after, type EpochMs } from "../model/time.ts";
 import { mayEject, stepPassive } from "./ejection.ts";

@@ -6,7 +6,7 @@ import type { RingState } from "./ring-state.ts";
  * The pins that were set, changed or ended between two states of a pool. That of a backend which came or went with it is
  * no event, nor are those of a pool that did.
  */
-export function pinOccurrences(
+export function pinEvents(
   before: RingState,
   after: RingState,
   cause: "operator" | "time",

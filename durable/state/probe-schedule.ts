@@ -1,4 +1,5 @@
-import type { BegunProbe, Probe, ProbeTask } from "../model/health.ts";
+import type { BegunProbe, ProbeTask } from "../model/health.ts";
+import type { Probe } from "../model/health-check.ts";
 import type { BackendId } from "../model/names.ts";
 import { after, type EpochMs, earliest, epochMs, later } from "../model/time.ts";
 import type { ProbesView } from "../model/view.ts";

@@ -1,5 +1,6 @@
 import type { EventKind, Occurrence } from "../model/event.ts";
-import type { BegunProbe, Health, HealthCheck, Probe, ProbeResult, ProbeState } from "../model/health.ts";
+import type { BegunProbe, Health, ProbeResult, ProbeState } from "../model/health.ts";
+import type { HealthCheck, Probe } from "../model/health-check.ts";
 import type { EpochMs } from "../model/time.ts";
 import { stepPassive } from "./ejection.ts";
 import { withObserved } from "./health.ts";

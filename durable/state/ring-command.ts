@@ -1,6 +1,7 @@
 import type { AdminState, Backend, BackendInput } from "../model/backend.ts";
 import type { Applied, PoolCommand, Precondition } from "../model/command.ts";
-import type { HealthCheck, Pin, PinInput } from "../model/health.ts";
+import type { Pin, PinInput } from "../model/health.ts";
+import type { HealthCheck } from "../model/health-check.ts";
 import { LIMITS } from "../model/limits.ts";
 import type { BackendId, PoolName } from "../model/names.ts";
 import { parse } from "../model/parse.ts";

@@ -74,7 +74,7 @@ function createScene(title: string, backends: number): () => Choosing {
     candidates.map((candidate, index) => [candidate.id, createChannel(candidate, index)]),
   );
   const gauge = (id: BackendId) => channels.get(id) ?? null;
-  const settings = { hash, chance: 0.5, gauge, ringPoints: 160, hashBalanceFactor: null };
+  const settings = { hash, chance: 0.5, gauge, ringPoints: 160 };
   const preparation = { candidates, previous: null, ...settings };
   const [plain, condition] = title.split(", ");
   const name = PolicySchema.options.find((option) => option === plain);

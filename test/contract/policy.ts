@@ -4,6 +4,7 @@ import type { BackendId } from "../../durable/model/names.ts";
 import type { PolicyName } from "../../durable/model/pool.ts";
 import { epochMs } from "../../durable/model/time.ts";
 import { createKeyedHash } from "../../worker/core/keyed-hash.ts";
+import { BoundedLoad } from "../../worker/core/policies/bounded-load.ts";
 import { preparePicker } from "../../worker/core/policies/by-name.ts";
 import type { Candidate, GaugeOf, PickContext, Picker } from "../../worker/core/policies/policy.ts";
 import { backendId, candidates, NOON } from "../core/support/build.ts";
@@ -67,15 +68,10 @@ export function describePolicy(name: PolicyName, { hashBalanceFactor, withoutSha
     previous: Picker | null = null,
     gauge: GaugeOf = someGauge,
   ): Picker {
-    return preparePicker(name, {
-      candidates: among,
-      previous,
-      hash,
-      chance,
-      gauge,
-      ringPoints: 160,
-      hashBalanceFactor: hashBalanceFactor ?? null,
-    });
+    const picker = preparePicker(name, { candidates: among, previous, hash, chance, gauge, ringPoints: 160 });
+    return hashBalanceFactor === undefined
+      ? picker
+      : BoundedLoad.prepare(picker, { candidates: among, gauge, hashBalanceFactor });
   }
 
   const excuse =

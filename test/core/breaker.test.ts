@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { HealthCheck } from "../../durable/model/health.ts";
+import type { HealthCheck } from "../../durable/model/health-check.ts";
 import { DEFAULT_POOL_CONFIG } from "../../durable/model/pool.ts";
 import {
   type Attempts,

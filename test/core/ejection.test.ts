@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { EJECTION_CAUSES, type HealthCheck, type PassiveState } from "../../durable/model/health.ts";
+import { EJECTION_CAUSES, type PassiveState } from "../../durable/model/health.ts";
+import { type HealthCheck } from "../../durable/model/health-check.ts";
 import { DEFAULT_POOL_CONFIG } from "../../durable/model/pool.ts";
 import { after, type EpochMs } from "../../durable/model/time.ts";
 import { mayEject, type PassiveEvent, stepPassive } from "../../durable/state/ejection.ts";

@@ -1,11 +1,7 @@
 import * as v from "valibot";
 import { describe, expect, it } from "vitest";
-import {
-  type Announcement,
-  type HealthCheck,
-  HealthCheckSchema,
-  type PassiveState,
-} from "../../durable/model/health.ts";
+import { type Announcement, type PassiveState } from "../../durable/model/health.ts";
+import { type HealthCheck, HealthCheckSchema } from "../../durable/model/health-check.ts";
 import type { Report } from "../../durable/model/sync.ts";
 import { after } from "../../durable/model/time.ts";
 import { isHurried } from "../../durable/state/agenda.ts";

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import type { Pin } from "../../durable/model/health.ts";
 import { after } from "../../durable/model/time.ts";
-import { pinOccurrences } from "../../durable/state/pin-events.ts";
+import { pinEvents } from "../../durable/state/pin-events.ts";
 import { NO_RING } from "../../durable/state/ring-state.ts";
 import { NOON, pool } from "./support/build.ts";
 
@@ -12,7 +12,7 @@ it("tells a pin that was set, changed or ended, with what it said", () => {
   const before = pool({ a: { pin: null }, b: { pin: PIN }, c: { pin: PIN }, d: { pin: PIN }, e: {} });
   const now = pool({ a: { pin: PIN }, b: { pin: OTHER }, c: { pin: null }, d: { pin: PIN }, e: {} });
   const common = { atMs: NOON, cause: "operator" };
-  expect(pinOccurrences(before, now, "operator", NOON)).toEqual([
+  expect(pinEvents(before, now, "operator", NOON)).toEqual([
     { ...common, backend: "a", kind: "pinned", evidence: PIN },
     { ...common, backend: "b", kind: "pinned", evidence: OTHER },
     { ...common, backend: "c", kind: "unpinned", evidence: PIN },
@@ -22,7 +22,7 @@ it("tells a pin that was set, changed or ended, with what it said", () => {
 it("tells nothing of backends and pools that came or went", () => {
   const pinned = pool({ a: { pin: PIN } });
   for (const other of [NO_RING, pool()]) {
-    expect(pinOccurrences(pinned, other, "operator", NOON)).toEqual([]);
-    expect(pinOccurrences(other, pinned, "operator", NOON)).toEqual([]);
+    expect(pinEvents(pinned, other, "operator", NOON)).toEqual([]);
+    expect(pinEvents(other, pinned, "operator", NOON)).toEqual([]);
   }
 });

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { HealthCheckSchema } from "../../durable/model/health.ts";
+import { HealthCheckSchema } from "../../durable/model/health-check.ts";
 import { parse } from "../../durable/model/parse.ts";
 import { refusal } from "./support/refusal.ts";
 

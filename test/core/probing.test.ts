@@ -1,7 +1,8 @@
 import * as fc from "fast-check";
 import * as v from "valibot";
 import { describe, expect, it } from "vitest";
-import type { BegunProbe, Probe, ProbeResult, ProbeState } from "../../durable/model/health.ts";
+import type { BegunProbe, ProbeResult, ProbeState } from "../../durable/model/health.ts";
+import type { Probe } from "../../durable/model/health-check.ts";
 import { PoolConfigSchema } from "../../durable/model/pool.ts";
 import { after, epochMs } from "../../durable/model/time.ts";
 import { healthOf, unobserved } from "../../durable/state/health.ts";

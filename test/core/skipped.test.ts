@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { describe, expect, it } from "vitest";
-import { HealthCheckSchema } from "../../durable/model/health.ts";
+import { HealthCheckSchema } from "../../durable/model/health-check.ts";
 import { after, type EpochMs } from "../../durable/model/time.ts";
 import { pace } from "../../durable/state/pacing.ts";
 import { projectSnapshot } from "../../durable/state/project.ts";

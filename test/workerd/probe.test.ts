@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { describe, expect, it } from "vitest";
 import { makeProbe } from "../../durable/io/probe.ts";
 import type { ProbeResult, ProbeTask } from "../../durable/model/health.ts";
-import { HealthCheckSchema } from "../../durable/model/health.ts";
+import { HealthCheckSchema } from "../../durable/model/health-check.ts";
 import { id } from "./support.ts";
 
 // A backend reached through a binding, so that it can do what no server on loopback can: answer as the platform does.

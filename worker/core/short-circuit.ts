@@ -1,4 +1,4 @@
-import type { HealthCheck } from "../../durable/model/health.ts";
+import type { HealthCheck } from "../../durable/model/health-check.ts";
 import { blameOf, isGatewayFailure, type Outcome } from "../../durable/model/outcome.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
 

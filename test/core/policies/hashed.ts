@@ -2,6 +2,7 @@ import type { BackendId } from "../../../durable/model/names.ts";
 import type { PolicyName } from "../../../durable/model/pool.ts";
 import type { EpochMs } from "../../../durable/model/time.ts";
 import { createKeyedHash, type Hash64 } from "../../../worker/core/keyed-hash.ts";
+import { BoundedLoad } from "../../../worker/core/policies/bounded-load.ts";
 import { preparePicker } from "../../../worker/core/policies/by-name.ts";
 import type { PickContext, Picker } from "../../../worker/core/policies/policy.ts";
 import { candidates, NOON } from "../support/build.ts";
@@ -31,15 +32,12 @@ interface Told {
 
 /** The picker of a policy for backends of these weights. */
 export function prepare(name: PolicyName, weights: Weights, told: Told = {}): Picker {
-  return preparePicker(name, {
-    candidates: candidates(weights),
-    previous: null,
-    hash,
-    chance: 0,
-    gauge: gaugesOf(told.load ?? (() => 0), told.latencyMs),
-    ringPoints: told.ringPoints ?? 160,
-    hashBalanceFactor: told.hashBalanceFactor ?? null,
-  });
+  const { ringPoints = 160, hashBalanceFactor } = told;
+  const among = { candidates: candidates(weights), gauge: gaugesOf(told.load ?? (() => 0), told.latencyMs) };
+  const picker = preparePicker(name, { ...among, previous: null, hash, chance: 0, ringPoints });
+  return hashBalanceFactor === undefined
+    ? picker
+    : BoundedLoad.prepare(picker, { ...among, hashBalanceFactor });
 }
 
 /** What a pick is given; what differs from a free request at noon is told. */

@@ -81,7 +81,6 @@ class Traffic {
       chance: 0,
       gauge: (id) => this.#channels.find(id),
       ringPoints: 160,
-      hashBalanceFactor: null,
     });
   }
 
