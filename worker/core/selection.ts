@@ -205,7 +205,6 @@ export class Selection {
       chance,
       gauge,
       ringPoints: snapshot.config.ringPoints,
-      hashBalanceFactor: null,
     });
   }
 

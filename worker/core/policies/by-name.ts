@@ -1,5 +1,4 @@
 import type { PolicyName } from "../../../durable/model/pool.ts";
-import { BoundedLoad } from "./bounded-load.ts";
 import { First } from "./first.ts";
 import { LeastRequest } from "./least-request.ts";
 import { Maglev } from "./maglev.ts";
@@ -28,22 +27,15 @@ export function preparePicker(name: PolicyName, preparation: PoolPreparation): P
     case "peak_ewma":
       return PeakEwma.prepare(preparation);
     case "rendezvous":
-      return bound(Rendezvous.prepare({ ...preparation, previous: null }), preparation);
+      return Rendezvous.prepare({ ...preparation, previous: null });
     case "maglev":
-      return bound(Maglev.prepare(preparation), preparation);
+      return Maglev.prepare(preparation);
     case "ring_hash":
-      return bound(RingHash.prepare(preparation), preparation);
+      return RingHash.prepare(preparation);
   }
 }
 
 /** Whether a policy leads requests by their key. */
 export function isHashing(name: PolicyName): boolean {
   return name === "rendezvous" || name === "maglev" || name === "ring_hash";
-}
-
-function bound(picker: Picker, preparation: PoolPreparation): Picker {
-  const { hashBalanceFactor } = preparation;
-  return hashBalanceFactor === null
-    ? picker
-    : BoundedLoad.prepare(picker, { ...preparation, hashBalanceFactor });
 }

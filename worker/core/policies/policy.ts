@@ -57,6 +57,4 @@ export interface PoolPreparation extends Preparation<Picker> {
   readonly gauge: GaugeOf;
   /** The pool's field of that name. */
   readonly ringPoints: number;
-  /** The pool's field of that name. */
-  readonly hashBalanceFactor: number | null;
 }
