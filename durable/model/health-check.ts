@@ -99,7 +99,10 @@ export type Probe = v.InferOutput<typeof ProbeSchema>;
 const localEntries = {
   /** Failures to connect in a row after which an isolate skips a backend at once. Default 3. 0: never. */
   connectFailures: v.optional(integer(0, 1_000), 3),
-  /** Gateway errors and timeouts in a row that do the same. Default 5. 0: never. */
+  /**
+   * Gateway errors and timeouts in a row that do the same. Default 5. 0: never. One timeout is enough, and for `maxSkipMs`, if
+   * the backend answered nothing else meanwhile: then it hangs.
+   */
   gatewayErrors: v.optional(integer(0, 1_000), 5),
   /** How long it is skipped, milliseconds. Default 1000; doubled each time it fails right after, to `maxSkipMs`. */
   minSkipMs: v.optional(integer(100, 600_000), 1_000),

@@ -112,7 +112,12 @@ function createChannel({ id, weight }: Candidate, index: number): SubChannel {
     DEFAULT_POOL_CONFIG,
     new Availability(),
   );
-  channel.count("answered", { waitedMs: 5 + (index % 50), timeoutMs: 15_000, nowMs: epochMs(NOON - 1_000) });
+  channel.count("answered", {
+    waitedMs: 5 + (index % 50),
+    timeoutMs: 15_000,
+    isUnhindered: true,
+    nowMs: epochMs(NOON - 1_000),
+  });
   for (let count = index % 5; count > 0; count--) channel.begin(NOON);
   return channel;
 }

@@ -189,7 +189,7 @@ describe("what an attempt says of its backend's latency", () => {
   ] as const)(
     "%s after %i ms of at most 15000, where %s were known: %s",
     (outcome, waitedMs, known, expected) => {
-      const wait = { waitedMs, timeoutMs: 15_000, nowMs: NOON };
+      const wait = { waitedMs, timeoutMs: 15_000, isUnhindered: true, nowMs: NOON };
       expect(latencyOf(outcome, wait, { read: () => known })).toBe(expected);
     },
   );

@@ -13,7 +13,7 @@ function failing(
   for (const channel of view.channels().filter(({ id }) => ids.includes(id))) {
     for (let failure = 0; failure < 3; failure++) {
       channel.begin(NOON);
-      channel.count("unreachable", { waitedMs: 1, timeoutMs: 15_000, nowMs: NOON });
+      channel.count("unreachable", { waitedMs: 1, timeoutMs: 15_000, isUnhindered: true, nowMs: NOON });
       channel.end();
     }
   }
@@ -36,7 +36,12 @@ it("lets one request try it when its time is up, and all of them once it has ans
     .find((choice) => choice.kind === "backend" && choice.channel.id === "b");
   if (trying?.kind !== "backend") throw new Error("nobody tries b");
   expect(places(view, later, 10)).not.toContain("b");
-  trying.channel.count("answered", { waitedMs: 5, timeoutMs: 15_000, nowMs: after(NOON, 1_005) });
+  trying.channel.count("answered", {
+    waitedMs: 5,
+    timeoutMs: 15_000,
+    isUnhindered: true,
+    nowMs: after(NOON, 1_005),
+  });
   trying.channel.end();
   expect(places(view, later, 6)).toContain("b");
 });
@@ -69,7 +74,7 @@ describe("what is bound to a backend that has just failed", () => {
     view
       .channels()
       .find(({ id }) => id === backendId("b"))
-      ?.count("answered", { waitedMs: 1, timeoutMs: 1, nowMs: after(NOON, 10) });
+      ?.count("answered", { waitedMs: 1, timeoutMs: 1, isUnhindered: true, nowMs: after(NOON, 10) });
     expect(placed(0)).toEqual(before);
   });
 

@@ -1,15 +1,22 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { OUTCOMES, type Outcome } from "../../durable/model/outcome.ts";
-import { after } from "../../durable/model/time.ts";
-import { ShortCircuit } from "../../worker/core/short-circuit.ts";
+import { after, type EpochMs } from "../../durable/model/time.ts";
+import { ShortCircuit, type ShortCircuitRules, type Span } from "../../worker/core/short-circuit.ts";
 import { NOON } from "./support/build.ts";
 
 const RULES = { connectFailures: 3, gatewayErrors: 5, minSkipMs: 1_000, maxSkipMs: 4_000 };
 
+/** An attempt whose failure says no more than that it failed. */
+function at(nowMs: EpochMs): Span {
+  return { beganMs: nowMs, nowMs, isUnhindered: false };
+}
+
+const AT_NOON = at(NOON);
+
 function circuit(...outcomes: readonly Outcome[]): ShortCircuit {
   const made = new ShortCircuit(RULES);
-  for (const outcome of outcomes) made.observe(outcome, NOON, NOON);
+  for (const outcome of outcomes) made.observe(outcome, AT_NOON);
   return made;
 }
 
@@ -17,7 +24,7 @@ function circuit(...outcomes: readonly Outcome[]): ShortCircuit {
 function attempt(tried: ShortCircuit, laterMs: number, outcome: Outcome): boolean {
   const nowMs = after(NOON, laterMs);
   tried.begin(nowMs);
-  return tried.observe(outcome, nowMs, nowMs);
+  return tried.observe(outcome, at(nowMs));
 }
 
 function skips(tried: ShortCircuit, laterMs: number): boolean {
@@ -54,7 +61,7 @@ describe("a backend is skipped", () => {
 
   it("but not where that is switched off", () => {
     const off = new ShortCircuit({ ...RULES, connectFailures: 0, gatewayErrors: 0 });
-    for (let failure = 0; failure < 100; failure++) off.observe("unreachable", NOON, NOON);
+    for (let failure = 0; failure < 100; failure++) off.observe("unreachable", AT_NOON);
     expect(off.isOpen).toBe(false);
   });
 });
@@ -78,7 +85,7 @@ it("lets one request try, and skips for all others meanwhile", () => {
   const tried = circuit(...TRIPPED);
   tried.begin(after(NOON, 1_000));
   expect(skips(tried, 1_001)).toBe(true);
-  tried.observe("answered", after(NOON, 1_000), after(NOON, 1_002));
+  tried.observe("answered", { beganMs: after(NOON, 1_000), nowMs: after(NOON, 1_002), isUnhindered: false });
   expect(skips(tried, 1_002)).toBe(false);
   expect(tried.isOpen).toBe(false);
 });
@@ -92,13 +99,14 @@ it("lets another try when the client of the one that tried has left", () => {
 it("takes what began before it was skipped for no news", () => {
   const tried = circuit(...TRIPPED);
   const before = after(NOON, -100);
-  for (let failure = 0; failure < 10; failure++) tried.observe("unreachable", before, after(NOON, 500));
+  for (let failure = 0; failure < 10; failure++)
+    tried.observe("unreachable", { beganMs: before, nowMs: after(NOON, 500), isUnhindered: false });
   expect(skips(tried, 1_000)).toBe(false);
   tried.begin(after(NOON, 1_000));
-  tried.observe("answered", before, after(NOON, 1_001));
+  tried.observe("answered", { beganMs: before, nowMs: after(NOON, 1_001), isUnhindered: false });
   expect(tried.isOpen).toBe(true);
-  tried.observe("unreachable", before, after(NOON, 1_002));
-  tried.observe("answered", after(NOON, 1_000), after(NOON, 1_003));
+  tried.observe("unreachable", { beganMs: before, nowMs: after(NOON, 1_002), isUnhindered: false });
+  tried.observe("answered", { beganMs: after(NOON, 1_000), nowMs: after(NOON, 1_003), isUnhindered: false });
   expect(tried.isOpen).toBe(false);
 });
 
@@ -106,7 +114,8 @@ it("begins with the short time again once it was well", () => {
   const tried = circuit(...TRIPPED);
   attempt(tried, 1_000, "unreachable");
   attempt(tried, 3_000, "answered");
-  for (const outcome of TRIPPED) tried.observe(outcome, after(NOON, 4_000), after(NOON, 4_000));
+  for (const outcome of TRIPPED)
+    tried.observe(outcome, { beganMs: after(NOON, 4_000), nowMs: after(NOON, 4_000), isUnhindered: false });
   expect([4_999, 5_000].map((laterMs) => skips(tried, laterMs))).toEqual([true, false]);
 });
 
@@ -131,9 +140,37 @@ it("never skips for longer than it may without letting anybody try", () => {
       for (const { afterMs, outcome } of steps) {
         nowMs = after(nowMs, afterMs);
         if (!tried.isSkipping(nowMs)) tried.begin(nowMs);
-        tried.observe(outcome, nowMs, nowMs);
+        tried.observe(outcome, at(nowMs));
         expect(tried.isSkipping(after(nowMs, RULES.maxSkipMs))).toBe(false);
       }
     }),
   );
+});
+
+describe("one timeout", () => {
+  const timedOut = { beganMs: NOON, nowMs: after(NOON, 1_000), isUnhindered: true };
+
+  it("is enough for the longest time where the backend answered nothing since", () => {
+    const hung = new ShortCircuit(RULES);
+    hung.observe("answered", at(after(NOON, -1)));
+    expect(hung.observe("timed_out", timedOut)).toBe(true);
+    expect([4_999, 5_000].map((laterMs) => skips(hung, laterMs))).toEqual([true, false]);
+  });
+
+  it.each<Outcome>(["answered", "deliberate_error", "server_error", "gateway_error"])(
+    "is not where it has answered meanwhile: %s",
+    (outcome) => {
+      const slow = new ShortCircuit(RULES);
+      slow.observe(outcome, at(after(NOON, 500)));
+      expect(slow.observe("timed_out", timedOut)).toBe(false);
+    },
+  );
+
+  it.each<[string, Partial<ShortCircuitRules>, boolean]>([
+    ["where the backend may have waited for the body", {}, false],
+    ["where timeouts are not to count", { gatewayErrors: 0 }, true],
+  ])("is not %s", (_, rules, isUnhindered) => {
+    const made = new ShortCircuit({ ...RULES, ...rules });
+    expect(made.observe("timed_out", { ...timedOut, isUnhindered })).toBe(false);
+  });
 });

@@ -57,6 +57,7 @@ class Isolate {
     const hasTripped = channel.count(isDead(channel.id) ? "unreachable" : "answered", {
       waitedMs: 2,
       timeoutMs: 15_000,
+      isUnhindered: true,
       nowMs,
     });
     channel.end();

@@ -14,7 +14,7 @@ function channel(): SubChannel {
 
 /** An attempt that is told of at noon. */
 function waited(waitedMs: number) {
-  return { waitedMs, timeoutMs: 15_000, nowMs: NOON };
+  return { waitedMs, timeoutMs: 15_000, isUnhindered: true, nowMs: NOON };
 }
 
 it("knows no latency before the first outcome, and takes the first as it is", () => {
@@ -78,9 +78,10 @@ it("is never better off for a failure, nor for a client that left, than without 
       let nowMs = NOON;
       for (const { outcome, waitedMs, elapsedMs } of attempts) {
         nowMs = after(nowMs, elapsedMs);
-        for (const each of [without, spoiled]) each.count(outcome, { waitedMs, timeoutMs: 15_000, nowMs });
+        for (const each of [without, spoiled])
+          each.count(outcome, { waitedMs, timeoutMs: 15_000, isUnhindered: true, nowMs });
       }
-      spoiled.count(last.outcome, { waitedMs: last.waitedMs, timeoutMs: 15_000, nowMs });
+      spoiled.count(last.outcome, { waitedMs: last.waitedMs, timeoutMs: 15_000, isUnhindered: true, nowMs });
       const readMs = after(nowMs, laterMs);
       expect((spoiled.latencyMs(readMs) ?? 0) * (1 + 1e-12)).toBeGreaterThanOrEqual(
         without.latencyMs(readMs) ?? 0,

@@ -5,9 +5,20 @@ import type { EpochMs } from "../../durable/model/time.ts";
 /** When an isolate skips a backend by itself, as the pool's configuration has it. */
 export type ShortCircuitRules = HealthCheck["local"];
 
+/** When an attempt took place, and what its failure may say. */
+export interface Span {
+  readonly beganMs: EpochMs;
+  readonly nowMs: EpochMs;
+  /** Whether the backend had its whole header timeout, and no body to wait for. */
+  readonly isUnhindered: boolean;
+}
+
 /**
  * What one isolate does by itself about a backend that fails, before the ring can know: after so many failures in a row it
  * is skipped for a short time; then one request tries it, and skips it for twice as long if it fails, or closes the circuit.
+ *
+ * A backend that let an attempt run into its deadline and answered no other meanwhile hangs. It is skipped for the longest
+ * time at once, since whoever tried it would wait for as long again.
  */
 export class ShortCircuit {
   #rules: ShortCircuitRules;
@@ -18,6 +29,8 @@ export class ShortCircuit {
   #openedMs: EpochMs | null = null;
   /** When the request began that tries it; null: none does. */
   #triedMs: EpochMs | null = null;
+  /** When it last answered anything; null: never. */
+  #answeredMs: EpochMs | null = null;
 
   constructor(rules: ShortCircuitRules) {
     this.#rules = rules;
@@ -45,8 +58,10 @@ export class ShortCircuit {
     if (this.#isTimeUp(nowMs)) this.#triedMs = nowMs;
   }
 
-  /** Learns what became of an attempt that began at `beganMs`. True when the backend is skipped from now on. */
-  observe(outcome: Outcome, beganMs: EpochMs, nowMs: EpochMs): boolean {
+  /** Learns what became of an attempt. True when the backend is skipped from now on. */
+  observe(outcome: Outcome, span: Span): boolean {
+    const { beganMs, nowMs } = span;
+    if (isAnswer(outcome)) this.#answeredMs = nowMs;
     // What began before it was skipped, and ends only now, is no news.
     if (this.#openedMs !== null && beganMs <= this.#openedMs) return false;
     if (blameOf(outcome) === "none") {
@@ -60,7 +75,8 @@ export class ShortCircuit {
     this.#gatewayErrors++;
     this.#connectFailures = outcome === "unreachable" ? this.#connectFailures + 1 : 0;
     const isTrial = this.#triedMs !== null;
-    return (this.isOpen ? isTrial : this.#isTooMuch()) && this.#open(nowMs);
+    const hangs = outcome === "timed_out" && this.#hangs(span);
+    return (this.isOpen ? isTrial : hangs || this.#isTooMuch()) && this.#open(nowMs, hangs);
   }
 
   /** Forgets everything: it is as good as new. */
@@ -70,6 +86,11 @@ export class ShortCircuit {
     this.#skipMs = 0;
     this.#openedMs = null;
     this.#triedMs = null;
+  }
+
+  #hangs({ beganMs, isUnhindered }: Span): boolean {
+    if (!isUnhindered || this.#rules.gatewayErrors === 0) return false;
+    return this.#answeredMs === null || this.#answeredMs < beganMs;
   }
 
   #isTimeUp(nowMs: EpochMs): boolean {
@@ -84,11 +105,17 @@ export class ShortCircuit {
     );
   }
 
-  #open(nowMs: EpochMs): true {
+  #open(nowMs: EpochMs, hangs: boolean): true {
     const { minSkipMs, maxSkipMs } = this.#rules;
-    this.#skipMs = Math.min(this.#skipMs === 0 ? minSkipMs : 2 * this.#skipMs, maxSkipMs);
+    const longerMs = this.#skipMs === 0 ? minSkipMs : 2 * this.#skipMs;
+    this.#skipMs = hangs ? maxSkipMs : Math.min(longerMs, maxSkipMs);
     this.#openedMs = nowMs;
     this.#triedMs = null;
     return true;
   }
+}
+
+/** Whether a response came of an attempt. */
+function isAnswer(outcome: Outcome): boolean {
+  return blameOf(outcome) === "success" || outcome === "server_error" || outcome === "gateway_error";
 }

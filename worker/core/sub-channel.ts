@@ -133,7 +133,7 @@ export class SubChannel implements Gauge {
    * @returns true when the ring should hear of it at once: the backend is skipped from now on.
    */
   count(outcome: Outcome, wait: Wait): boolean {
-    const { waitedMs, nowMs } = wait;
+    const { waitedMs, nowMs, isUnhindered } = wait;
     const ledger = this.#ledger;
     const blame = blameOf(outcome);
     ledger.outcomes[outcome]++;
@@ -147,7 +147,11 @@ export class SubChannel implements Gauge {
     const latencyMs = latencyOf(outcome, wait, this.#latency);
     if (latencyMs !== null) this.#latency.observe(latencyMs, nowMs);
     const wasFailing = this.isFailing;
-    const isTripped = this.#circuit.observe(outcome, after(nowMs, -waitedMs), nowMs);
+    const isTripped = this.#circuit.observe(outcome, {
+      beganMs: after(nowMs, -waitedMs),
+      nowMs,
+      isUnhindered,
+    });
     if (wasFailing || isTripped) this.#note();
     return isTripped;
   }

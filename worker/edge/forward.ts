@@ -30,6 +30,8 @@ export interface Attempt {
   /** Null: there is none. */
   readonly body: ReadableStream | null;
   readonly headerTimeoutMs: number;
+  /** That is less than its header timeout, as the request's total time is nearly over. */
+  readonly isShortened: boolean;
   /** When it begins. */
   readonly nowMs: EpochMs;
   /** What the answer gets besides the backend's headers, made when it is there; null: nothing. */
@@ -216,10 +218,11 @@ class Exchange implements Guarded {
   #count(outcome: Outcome, untilMs: EpochMs | null = null): void {
     if (this.#isCounted) return;
     this.#isCounted = true;
-    const { channel, headerTimeoutMs, nowMs: sinceMs } = this.#attempt;
+    const { channel, headerTimeoutMs: timeoutMs, isShortened, body, nowMs: sinceMs } = this.#attempt;
     const nowMs = clock();
     const waitedMs = (untilMs ?? nowMs) - sinceMs;
-    if (channel.count(outcome, { waitedMs, timeoutMs: headerTimeoutMs, nowMs })) this.#report(nowMs);
+    const isUnhindered = body === null && !isShortened;
+    if (channel.count(outcome, { waitedMs, timeoutMs, isUnhindered, nowMs })) this.#report(nowMs);
   }
 
   #hear(said: Announcement | null): void {

@@ -147,13 +147,15 @@ function attempt(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs): An
   tries.begin(channel.id);
   const retry = retryRules(config.retry, destination.retry);
   const leftMs = retry.totalTimeoutMs - (nowMs - tries.beganMs);
+  const headerTimeoutMs = destination.headerTimeoutMs ?? config.headerTimeoutMs;
   return forward(passage, {
     pool,
     channel,
     path: rewritePath(destination, passage.target.path) + passage.target.query,
     headers: backendHeaders(passage, way, choice),
     body: tries.body(retry),
-    headerTimeoutMs: Math.min(destination.headerTimeoutMs ?? config.headerTimeoutMs, leftMs),
+    headerTimeoutMs: Math.min(headerTimeoutMs, leftMs),
+    isShortened: leftMs < headerTimeoutMs,
     nowMs,
     addedHeaders: grant === null ? null : () => tokenHeaders(view, choice),
     retry,

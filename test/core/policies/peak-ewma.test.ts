@@ -105,7 +105,7 @@ class Traffic {
     const endsMs = after(this.#nowMs, tookMs);
     channel.begin(this.#nowMs);
     const end = (): void => {
-      channel.count(outcome, { waitedMs: tookMs, timeoutMs: 15_000, nowMs: endsMs });
+      channel.count(outcome, { waitedMs: tookMs, timeoutMs: 15_000, isUnhindered: true, nowMs: endsMs });
       channel.end();
     };
     this.#open = [...this.#open, { endsMs, end }];

@@ -23,7 +23,7 @@ import { SubChannel } from "../../../worker/core/sub-channel.ts";
 export const NOON: EpochMs = epochMs(1_800_000_000_000);
 
 /** An attempt of no duration, at noon. */
-export const AT_ONCE: Wait = { waitedMs: 0, timeoutMs: 15_000, nowMs: NOON };
+export const AT_ONCE: Wait = { waitedMs: 0, timeoutMs: 15_000, isUnhindered: true, nowMs: NOON };
 
 export function poolName(name: string): PoolName {
   return v.parse(PoolNameSchema, name);
