@@ -4,6 +4,7 @@ import { ANNOUNCEMENTS } from "./health.ts";
 import { LIMITS } from "./limits.ts";
 import { BackendIdSchema } from "./names.ts";
 import { INCIDENTS, OUTCOMES, PROTOCOLS, SESSION_FATES, zeros } from "./outcome.ts";
+import { Sketch } from "./sketch.ts";
 import type { Versioned } from "./snapshot.ts";
 
 const CountSchema = integer(0, Number.MAX_SAFE_INTEGER);
@@ -12,6 +13,11 @@ function counts<const Words extends readonly string[]>(words: Words) {
   const entries = Object.fromEntries(words.map((word) => [word, v.optional(CountSchema, 0)]));
   return v.object(entries as Record<Words[number], v.OptionalSchema<typeof CountSchema, 0>>);
 }
+
+const SketchTextSchema = v.pipe(
+  v.string(),
+  v.check((text) => Sketch.parse(text) !== null, "must be the text of a sketch"),
+);
 
 const BackendReportSchema = v.object({
   id: BackendIdSchema,
@@ -37,6 +43,11 @@ const BackendReportSchema = v.object({
   announced: v.optional(v.nullable(v.picklist(ANNOUNCEMENTS)), null),
   /** How long after the first of the whole batch it said so, milliseconds. */
   announcedAfterMs: v.optional(CountSchema, 0),
+  /**
+   * Sketch of its sessions that came here since the last report. Absent: none did. A text that is none is taken for absent:
+   * another version of this code may write them otherwise, and what else it reports must not be lost for an estimate.
+   */
+  sessionSketch: v.fallback(v.optional(SketchTextSchema), undefined),
 });
 export type BackendReport = v.InferOutput<typeof BackendReportSchema>;
 

@@ -1,6 +1,7 @@
 import type { BackendId } from "../../durable/model/names.ts";
 import type { SessionFate } from "../../durable/model/outcome.ts";
 import type { Affinity } from "../../durable/model/pool.ts";
+import { type Mark, markOf } from "../../durable/model/sketch.ts";
 import type { Snapshot, SnapshotBackend } from "../../durable/model/snapshot.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
 import { hashedText, usesTokens } from "./affinity.ts";
@@ -13,7 +14,7 @@ import type { GaugeOf, Picker } from "./policies/policy.ts";
 import { Regions } from "./regions.ts";
 import type { Material, Selection } from "./selection.ts";
 import { Selections } from "./selections.ts";
-import { type LossCause, Sessions } from "./sessions.ts";
+import { type LossCause, Sessions, sessionIdOf } from "./sessions.ts";
 import { Shedding } from "./shedding.ts";
 import type { SubChannel } from "./sub-channel.ts";
 import { SubChannels } from "./sub-channels.ts";
@@ -132,6 +133,22 @@ export class PoolView {
     return choice;
   }
 
+  /**
+   * The response headers that give a client the token it was granted, whose session is the named backend's from here on.
+   * `random`: at least `TOKEN_RANDOM_BYTES` fresh random bytes.
+   */
+  issue(
+    { channel, grant }: Chosen,
+    nowMs: EpochMs,
+    random: Uint8Array,
+  ): readonly (readonly [name: string, value: string])[] {
+    if (grant === null) return [];
+    // A token renewed while its backend is away names that one, and not the one that helps out.
+    if (grant.backend.serverId === channel.backend.serverId)
+      channel.noteSession(this.#markOf(sessionIdOf(grant, random)));
+    return this.#sessions.write(grant, nowMs, random);
+  }
+
   /** Whether a backend is only chosen because its tier panics, and may be anything but well. */
   isPanicking({ tier, admits }: SnapshotBackend): boolean {
     return admits === "new" && this.#snapshot.tiers[tier]?.isPanicking === true;
@@ -158,7 +175,10 @@ export class PoolView {
         const carried = this.#sessions.read(credentials.headers, nowMs);
         if (carried?.kind === "opened") {
           if (!isRetry && this.#shedding.takesSession(`session ${carried.token.sessionId}`)) return SHED;
-          return this.#bind(this.#continue(carried.token, choosing, among), choosing, among);
+          const choice = this.#bind(this.#continue(carried.token, choosing, among), choosing, among);
+          if (choice.kind === "backend" && choice.fate === "kept")
+            this.#noteKept(choice.channel, carried.token);
+          return choice;
         }
         if (carried?.kind === "unknown") {
           if (!isRetry && this.#shedding.takesSession(`token ${carried.text}`)) return SHED;
@@ -207,6 +227,19 @@ export class PoolView {
       if (among !== everyone) among?.charge(choice.channel.id, nowMs);
     }
     return choice;
+  }
+
+  #noteKept(channel: SubChannel, token: OpenedToken): void {
+    token.mark ??= this.#markOf(token.sessionId);
+    channel.noteSession(token.mark);
+  }
+
+  /**
+   * Of a session, in sketches. Its id is hashed, though random: a client can read it, and could come back with those of its
+   * sessions that make an estimate large. And not as where it is placed is hashed, or those of one backend would be alike.
+   */
+  #markOf(sessionId: string): Mark {
+    return markOf(this.#hash(`mark of ${sessionId}`));
   }
 
   /** Goes on with a session where it is, if its backend takes it and it may stay. */

@@ -86,10 +86,15 @@ export class Sessions {
   ): readonly (readonly [name: string, value: string])[] {
     const { startedMs } = grant;
     const { serverId, region } = grant.backend;
-    const sessionId = grant.sessionId ?? hex(random.subarray(0, SESSION_ID_BYTES));
+    const sessionId = sessionIdOf(grant, random);
     const content = { serverId, region, sessionId, startedMs, expiresMs: after(nowMs, this.#lifetimeMs) };
     return this.carriers.write(this.#keyring.issue(content, random.subarray(SESSION_ID_BYTES)));
   }
+}
+
+/** The id of the session that a grant is for: a new one has the first of the random bytes. */
+export function sessionIdOf({ sessionId }: Grant, random: Uint8Array): string {
+  return sessionId ?? hex(random.subarray(0, SESSION_ID_BYTES));
 }
 
 function hex(bytes: Uint8Array): string {

@@ -9,6 +9,7 @@ import {
   zeros,
 } from "../../durable/model/outcome.ts";
 import type { PoolConfig } from "../../durable/model/pool.ts";
+import { type Mark, Sketch } from "../../durable/model/sketch.ts";
 import type { SnapshotBackend } from "../../durable/model/snapshot.ts";
 import type { BackendReport } from "../../durable/model/sync.ts";
 import { after, type EpochMs } from "../../durable/model/time.ts";
@@ -28,6 +29,8 @@ interface Ledger {
   announced: Announcement | null;
   /** When it last said so. */
   announcedMs: EpochMs | null;
+  /** Sessions that came; null: none did. */
+  sessions: Sketch | null;
   /** When the first of it happened, an attempt when it ended; null: nothing did. */
   sinceMs: EpochMs | null;
 }
@@ -172,6 +175,12 @@ export class SubChannel implements Gauge {
     return isNews;
   }
 
+  /** Notes that a session is the backend's. It is reported with the attempt that came of it. */
+  noteSession(session: Mark): void {
+    this.#ledger.sessions ??= new Sketch();
+    this.#ledger.sessions.note(session);
+  }
+
   /** An attempt is over; nothing of it is open any more. */
   end(): void {
     const wasFull = this.isFull;
@@ -184,12 +193,13 @@ export class SubChannel implements Gauge {
    * isolate does not skip the backend either, which the ring is told as long as it is so.
    */
   takeReport(nowMs: EpochMs): Taken | null {
-    const { sinceMs: firstMs, announcedMs, ...happened } = this.#ledger;
+    const { sinceMs: firstMs, announcedMs, sessions, ...happened } = this.#ledger;
     const skipping = this.isFailing;
     const sinceMs = firstMs ?? (skipping ? nowMs : null);
     if (sinceMs === null) return null;
     this.#ledger = blank();
-    const report = { id: this.id, ...happened, skipping };
+    const sketch = sessions === null ? {} : { sessionSketch: sessions.toText() };
+    const report = { id: this.id, ...happened, skipping, ...sketch };
     return { report, sinceMs, announcedMs: announcedMs ?? sinceMs };
   }
 
@@ -205,6 +215,7 @@ function blank(): Ledger {
     gatewayRun: { length: 0, isWhole: true },
     announced: null,
     announcedMs: null,
+    sessions: null,
     sinceMs: null,
   };
 }

@@ -257,8 +257,6 @@ function backendHeaders(passage: Passage, way: Way, choice: Chosen): Headers {
   return headers;
 }
 
-function tokenHeaders(view: PoolView, { grant }: Chosen): AddedHeaders {
-  if (grant === null) return [];
-  const random = crypto.getRandomValues(new Uint8Array(TOKEN_RANDOM_BYTES));
-  return view.sessions.write(grant, clock(), random);
+function tokenHeaders(view: PoolView, choice: Chosen): AddedHeaders {
+  return view.issue(choice, clock(), crypto.getRandomValues(new Uint8Array(TOKEN_RANDOM_BYTES)));
 }

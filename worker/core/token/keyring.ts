@@ -1,4 +1,5 @@
 import type { PoolName } from "../../../durable/model/names.ts";
+import type { Mark } from "../../../durable/model/sketch.ts";
 import type { SnapshotTokens, TokenConfig } from "../../../durable/model/snapshot.ts";
 import { type EpochMs, epochMs } from "../../../durable/model/time.ts";
 import { decodeBase64url, encodeBase64url } from "../base64url.ts";
@@ -30,6 +31,8 @@ export class OpenedToken {
   requests = 0;
   /** The connection it came in by last; set by the caller. */
   connection: Connection | null = null;
+  /** Of its session, in sketches; set by the caller. */
+  mark: Mark | null = null;
 
   constructor(configId: number, { serverId, region }: NamedBackend, claims: Claims) {
     this.configId = configId;
