@@ -31,6 +31,7 @@ import { projectSnapshot } from "./state/project.ts";
 import { projectQuicLbExport, projectTokensView } from "./state/project-tokens.ts";
 import { applyPoolCommand } from "./state/ring-command.ts";
 import { NO_RING, type RingState, toDocument } from "./state/ring-state.ts";
+import { SessionEstimates } from "./state/session-estimates.ts";
 import type { Moment, TokenKeys } from "./state/token-configs.ts";
 import { type StoredBackend, type StoredRing, upgradeRing } from "./state/upgrade.ts";
 
@@ -52,6 +53,7 @@ export class Ring extends DurableBase {
   #ledger!: LeaseLedger;
   #counters = new Counters();
   readonly #evidence = new Evidence();
+  readonly #sessions = new SessionEstimates();
   #sinceMs: EpochMs = epochMs(0);
   #schedule!: ProbeSchedule;
   readonly #prober = new Prober({
@@ -146,6 +148,7 @@ export class Ring extends DurableBase {
         servingSinceMs: backend.servingSinceMs,
         drainsUntilMs: openDrainUntilMs(backend),
         inFlight: this.#ledger.inFlight(backend.id, nowMs),
+        estimatedSessions: this.#sessions.of(backend.id, nowMs),
         outcomes: this.#counters.outcomes(backend.id),
       })),
       tiers: this.#snapshot?.tiers ?? [],
@@ -207,7 +210,10 @@ export class Ring extends DurableBase {
    */
   #hear(isolate: string, report: Report, nowMs: EpochMs): boolean {
     if (this.#ring.kind === "absent") return false;
-    if (this.#counters.add(isolate, report)) this.#evidence.add(report, nowMs);
+    if (this.#counters.add(isolate, report)) {
+      this.#evidence.add(report, nowMs);
+      this.#sessions.add(report, nowMs);
+    }
     const suspects = report.backends.map(({ id }) => id);
     const refreshMs = refreshIntervalMs(this.#ring.config.sync, this.#ledger.size);
     const { state, occurrences } = judge(this.#ring, this.#evidence, suspects, { nowMs, refreshMs });
@@ -282,6 +288,7 @@ export class Ring extends DurableBase {
     this.#schedule.follow(ring, now());
     this.#prober.wake();
     this.#evidence.adopt(ring.kind === "live" ? ring : null);
+    this.#sessions.adopt(ring.kind === "live" ? ring : null, now());
   }
 
   /** What was counted for a pool that is gone says nothing about one of the same name. */

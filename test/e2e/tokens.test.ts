@@ -283,6 +283,26 @@ it("names connections by what one's own front says, and by nothing that others s
   expect((await led("a guess at the secret:")).size).toBe(1);
 });
 
+it("estimates the sessions of every backend over all isolates, each session once", async () => {
+  const cluster = await start(3);
+  const sessions = await begin(cluster, 60);
+  for (const instance of [0, 1, 2]) expect(await strayed(sessions, instance)).toEqual([]);
+  const begun = IDS.map((id) => [...sessions.values()].filter((backend) => backend === id).length);
+  const estimates = async (): Promise<readonly number[]> => {
+    // Every isolate serves every session, and reports with its next refresh.
+    for (const instance of [0, 1, 2]) for (const [client] of sessions) await client.ask({ instance });
+    const { body } = await cluster.admin.do("GET", "/pools/default/status");
+    return body.backends.map(
+      ({ estimatedSessions }: { estimatedSessions: { count: number } }) => estimatedSessions.count,
+    );
+  };
+  // Of 20 sessions or so a few may share a register, and then look like one; counted per isolate they were three times as many.
+  const isNear = (counts: readonly number[]): boolean =>
+    counts.every((count, index) => Math.abs(count - (begun[index] ?? 0)) <= 5);
+  await expect.poll(async () => isNear(await estimates()), { timeout: 10_000 }).toBe(true);
+  expect(isNear(await estimates())).toBe(true);
+});
+
 it("exports what a QUIC server needs to make the same ids: a decoder of its own reads our tokens with it", async () => {
   const cluster = await start(1);
   const exported = await cluster.admin.do("POST", "/pools/default/tokens/quic-lb-export");

@@ -18,6 +18,7 @@ export type ToldBackend = Partial<Record<Outcome, number>> & {
   readonly announcedAfterMs?: number;
   readonly skipping?: boolean;
   readonly ageMs?: number;
+  readonly sessionSketch?: string;
 };
 
 /** One batch of an isolate: `report({ a: { answered: 2, timed_out: 1 } }, { ageMs: 500 })`. */
@@ -44,6 +45,7 @@ function backendReport(id: string, told: ToldBackend): BackendReport {
     announcedAfterMs = 0,
     skipping = false,
     ageMs,
+    sessionSketch,
     ...outcomes
   } = told;
   return {
@@ -55,5 +57,6 @@ function backendReport(id: string, told: ToldBackend): BackendReport {
     announcedAfterMs,
     skipping,
     ...(ageMs === undefined ? {} : { ageMs }),
+    ...(sessionSketch === undefined ? {} : { sessionSketch }),
   };
 }
