@@ -43,10 +43,10 @@ export function isGatewayFailure(outcome: Outcome): boolean {
  * A request that reached no backend, or was served in need. `no_backend`: none admits it. `degraded`: served from a
  * snapshot past its lease. `loop`: refused because it had passed here before. `session_refused`: its session's backend is
  * lost, and the pool would rather refuse it than move it. `migration`: a connection came from another address or colo than
- * before, and stayed where it is. `panic`: a backend was picked whatever its health. `full`: every backend that would take it
- * has as much in flight as it may. `shed`: turned away on purpose. `fallback`: passed on to the fallback pool, which
- * counts what becomes of it, instead of any of these three. `retry`: tried again elsewhere. `retry_denied`:
- * it would have been, but the budget was spent.
+ * before, and stayed where it is. `panic`: a backend was picked whatever its health. `waited`: every backend that would
+ * take it had as much in flight as it may, and it waited for room. `full`: it found none. `shed`: turned away on purpose.
+ * `fallback`: passed on to the fallback pool, which counts what becomes of it, instead of `no_backend`, `full` or `shed`.
+ * `retry`: tried again elsewhere. `retry_denied`: it would have been, but the budget was spent.
  */
 export const INCIDENTS = [
   "no_backend",
@@ -55,6 +55,7 @@ export const INCIDENTS = [
   "session_refused",
   "migration",
   "panic",
+  "waited",
   "full",
   "shed",
   "fallback",

@@ -120,6 +120,16 @@ const tiersEntries = {
   fallbackPool: v.optional(v.nullable(PoolNameSchema), null),
 };
 
+const waitingEntries = {
+  /**
+   * How long a request waits for a place when every backend that could take it has `maxInFlight`, milliseconds. Default 250.
+   * 0: not at all. Long waits keep clients that would do better to try again.
+   */
+  timeoutMs: v.optional(integer(0, 10_000), 250),
+  /** Requests that wait in one isolate at a time, 1…10000; more are refused at once. Default 100. */
+  maxRequests: v.optional(integer(1, 10_000), 100),
+};
+
 const shedEntries = {
   /**
    * Share of what is new that is turned away, percent. Default 0. New are requests that the affinity chain does not bind, of
@@ -165,11 +175,13 @@ const poolEntries = {
   slowStart: v.optional(record(slowStartEntries), {}),
   tiers: v.optional(record(tiersEntries), {}),
   /**
-   * Requests that one isolate may have in flight at one backend, 1…10000. More go elsewhere, and are refused where nothing
-   * else has room or they are bound to it already. Default null: any number. Isolates do not know of each other, so the
+   * Requests that one isolate may have in flight at one backend, 1…10000. More go elsewhere, and wait as `waiting` says where
+   * nothing else has room or they are bound to it already. Default null: any number. Isolates do not know of each other, so the
    * backend may see a multiple.
    */
   maxInFlight: v.optional(v.nullable(integer(1, 10_000)), null),
+  /** A short wait for room. Ignored without `maxInFlight`. */
+  waiting: v.optional(record(waitingEntries), {}),
   health: v.optional(HealthCheckSchema, {}),
   retry: v.optional(RetrySchema, {}),
   /** Turns traffic away on purpose: to the fallback pool if there is one, else with 503. */

@@ -12,6 +12,7 @@ const DEFAULTS = {
   slowStart: { windowMs: 0, aggression: 1, minWeightPercent: 10 },
   tiers: { overprovisioningPercent: 140, panicThresholdPercent: 50, fallbackPool: null },
   maxInFlight: null,
+  waiting: { timeoutMs: 250, maxRequests: 100 },
   health: {
     probe: null,
     startsAs: "healthy",
@@ -137,6 +138,8 @@ it.each([
   ["tiers.fallbackPool", "Spare", ID_RANGE],
   ["maxInFlight", 0, "must be an integer 1…10000"],
   ["maxInFlight", 10_001, "must be an integer 1…10000"],
+  ["waiting.timeoutMs", 10_001, "must be an integer 0…10000"],
+  ["waiting.maxRequests", 0, "must be an integer 1…10000"],
   ["shed.newPercent", -1, "must be an integer 0…100"],
   ["shed.sessionPercent", 0.5, "must be an integer 0…100"],
 ])("refuses %s of %j", (field, value, range) => {
@@ -378,12 +381,13 @@ it.each([
   [
     "",
     {},
-    "policy, keylessPolicy, hashBalanceFactor, ringPoints, slowStart, tiers, maxInFlight, health, retry, shed, affinity, stickyDebtRounds, connections, tokens, sessions, headerTimeoutMs, drainMs, sync, backends",
+    "policy, keylessPolicy, hashBalanceFactor, ringPoints, slowStart, tiers, maxInFlight, waiting, health, retry, shed, affinity, stickyDebtRounds, connections, tokens, sessions, headerTimeoutMs, drainMs, sync, backends",
   ],
   ["sync.", { sync: {} }, "refreshMs, leaseMs, waitMs, maxStaleMs, maxPerSecond"],
   ["connections.", { connections: {} }, "maxEntries, idleMs"],
   ["slowStart.", { slowStart: {} }, "windowMs, aggression, minWeightPercent"],
   ["tiers.", { tiers: {} }, "overprovisioningPercent, panicThresholdPercent, fallbackPool"],
+  ["waiting.", { waiting: {} }, "timeoutMs, maxRequests"],
   ["shed.", { shed: {} }, "newPercent, sessionPercent"],
   [
     "tokens.",

@@ -8,6 +8,8 @@ const NOBODY: ReadonlySet<BackendId> = new Set();
 export class Availability {
   readonly #full = new Set<BackendId>();
   readonly #failing = new Set<SubChannel>();
+  /** Told of every sub-channel that was full when an attempt there ended. It may be full still, if its limit was lowered. */
+  onRoom: (channel: SubChannel) => void = () => {};
 
   /** A sub-channel has changed. */
   note(channel: SubChannel): void {

@@ -20,6 +20,8 @@ export interface Choosing {
   readonly chance: number;
   /** Where the request has failed before. */
   readonly tried: ReadonlySet<BackendId>;
+  /** It has asked before, and waits because nobody had room. */
+  readonly hasWaited: boolean;
 }
 
 /** The token that a client is to get with its answer. */

@@ -149,6 +149,11 @@ export class PoolView {
     return this.#sessions.write(grant, nowMs, random);
   }
 
+  /** From now on `listener` is told of every backend that was full and may have room again. */
+  set onRoom(listener: (channel: SubChannel) => void) {
+    this.#channels.availability.onRoom = listener;
+  }
+
   /** Whether a backend is only chosen because its tier panics, and may be anything but well. */
   isPanicking({ tier, admits }: SnapshotBackend): boolean {
     return admits === "new" && this.#snapshot.tiers[tier]?.isPanicking === true;
@@ -244,8 +249,8 @@ export class PoolView {
 
   /** Goes on with a session where it is, if its backend takes it and it may stay. */
   #continue(token: OpenedToken, choosing: Choosing, among: Selection | null): Choice {
-    const { nowMs, tried } = choosing;
-    if (tried.size === 0) token.requests++;
+    const { nowMs, tried, hasWaited } = choosing;
+    if (tried.size === 0 && !hasWaited) token.requests++;
     const home = this.#channels.byServerId(token.serverId);
     if (home === null || home.backend.admits === "none") return this.#rescue(token, home, choosing, among);
     if (isAvoided(home, choosing) && isBetter(this.#placeSession(token, choosing, among), choosing))

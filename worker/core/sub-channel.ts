@@ -185,7 +185,9 @@ export class SubChannel implements Gauge {
   end(): void {
     const wasFull = this.isFull;
     this.#inFlight--;
-    if (wasFull) this.#note();
+    if (!wasFull) return;
+    this.#note();
+    this.#availability.onRoom(this);
   }
 
   /**

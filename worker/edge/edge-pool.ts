@@ -5,6 +5,7 @@ import type { SyncReply } from "../../durable/model/sync.ts";
 import { PoolView } from "../core/pool-view.ts";
 import { RetryBudget } from "../core/retry-budget.ts";
 import { Tally } from "../core/tally.ts";
+import { WaitingLine } from "../core/waiting-line.ts";
 import type { Env } from "../env.ts";
 import { type Acknowledgement, clock, DEFAULT_PATIENCE, Leased, type Source } from "./leased.ts";
 import { callObject } from "./ring-client.ts";
@@ -14,6 +15,8 @@ export class EdgePool implements Source<Snapshot, Env> {
   readonly leased: Leased<Snapshot, Env> = new Leased(this);
   readonly tally = new Tally();
   readonly retryBudget = new RetryBudget();
+  /** Who waits for room. */
+  readonly line = new WaitingLine((choosing) => this.#view?.choose(choosing) ?? { kind: "no_backend" });
   readonly #name: PoolName;
   readonly #isolate: string;
   readonly #onSnapshot: () => void;
@@ -67,10 +70,17 @@ export class EdgePool implements Source<Snapshot, Env> {
 
   adopt(snapshot: Snapshot | null): void {
     if (snapshot === null) this.#view = null;
-    else if (this.#view === null) this.#view = new PoolView(snapshot, clock(), Math.random());
+    else if (this.#view === null) this.#view = this.#see(snapshot);
     else this.#view.adopt(snapshot, clock(), Math.random());
     if (snapshot !== null) this.#blamed = new Set(snapshot.config.health.failureStatuses);
     this.#onSnapshot();
+    this.line.serve(null, clock());
+  }
+
+  #see(snapshot: Snapshot): PoolView {
+    const view = new PoolView(snapshot, clock(), Math.random());
+    view.onRoom = (channel) => this.line.serve(channel, clock());
+    return view;
   }
 
   patience(snapshot: Snapshot | null): { readonly waitMs: number; readonly maxStaleMs: number } {

@@ -15,7 +15,7 @@ const LOOK_MS = 500;
 const GRACE_MS = 5_000;
 
 /** A request that an attempt belongs to. */
-interface Living {
+export interface Living {
   /** Aborted when its client leaves. */
   readonly gone: AbortSignal;
   /** Whether the client is known to have left. */

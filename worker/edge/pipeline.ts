@@ -30,6 +30,7 @@ import { type AddedHeaders, forward } from "./forward.ts";
 import { clock, type Obtained } from "./leased.ts";
 import type { Passage } from "./passage.ts";
 import { Tries } from "./tries.ts";
+import { waitForRoom } from "./wait-for-room.ts";
 
 /** Where it goes, and for whom. */
 interface Way {
@@ -128,7 +129,7 @@ function doWithoutSnapshot(passage: Passage, passedOn: PassedOn | null): Answer 
 }
 
 function attempt(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs): Answer {
-  const { destination, tries } = way;
+  const { tries } = way;
   const { view, tally } = pool;
   if (view === null) return answerProblem(NO_SNAPSHOT, passage.request);
   const { config } = view.snapshot;
@@ -137,11 +138,47 @@ function attempt(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs): An
     tally.countProtocol(way.client.protocol);
     pool.retryBudget.deposit(nowMs);
   }
-  const { isFirst } = tries;
-  const choice = view.choose(choosing(way, config, nowMs));
+  const asked = choosing(way, config, nowMs);
+  const choice = view.choose(asked);
+  return choice.kind === "full"
+    ? awaitRoom(passage, way, pool, view, asked)
+    : carryOut(passage, way, pool, view, choice, nowMs);
+}
+
+/** Waits for a place where somebody might get one; the fallback pool comes after that. */
+function awaitRoom(passage: Passage, way: Way, pool: EdgePool, view: PoolView, asked: Choosing): Answer {
+  const { destination, tries } = way;
+  const { config } = view.snapshot;
+  const { nowMs, tried } = asked;
+  const leftMs = retryRules(config.retry, destination.retry).totalTimeoutMs - (nowMs - tries.beganMs);
+  const timeoutMs = Math.min(config.waiting.timeoutMs, leftMs);
+  const found =
+    tried.size > 0 && !view.admitsBeside(tried)
+      ? null
+      : waitForRoom(passage, pool.line, asked, { ...config.waiting, timeoutMs }, nowMs);
+  if (found === null) return doWithout(passage, way, pool, "full");
+  pool.tally.countIncident("waited");
+  return found.then((choice) =>
+    passage.isAbandoned
+      ? answerProblem(FULL, passage.request)
+      : carryOut(passage, way, pool, view, choice, clock()),
+  );
+}
+
+function carryOut(
+  passage: Passage,
+  way: Way,
+  pool: EdgePool,
+  view: PoolView,
+  choice: Choice,
+  nowMs: EpochMs,
+): Answer {
   if (choice.kind !== "backend") return doWithout(passage, way, pool, choice.kind);
+  const { destination, tries } = way;
+  const { tally } = pool;
+  const { config } = view.snapshot;
   const { channel, fate, grant } = choice;
-  if (isFirst && fate !== null) tally.countSession(fate);
+  if (tries.isFirst && fate !== null) tally.countSession(fate);
   if (choice.hasMigrated) tally.countIncident("migration");
   if (choice.isDesperate || view.isPanicking(channel.backend)) tally.countIncident("panic");
   tries.begin(channel.id);
@@ -205,6 +242,7 @@ function choosing(
     nowMs,
     chance: Math.random(),
     tried: tries.backends,
+    hasWaited: false,
   };
 }
 

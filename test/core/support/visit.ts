@@ -28,9 +28,10 @@ export function visit(told: Told = {}): Choosing {
     nowMs = NOON,
     chance = 0,
     tried = new Set(),
+    hasWaited = false,
   } = told;
   const credentials = { headers: new Headers(headers), query, clientAddress, connection: from };
-  return { policy, affinity, subset, credentials, nowMs, chance, tried };
+  return { policy, affinity, subset, credentials, nowMs, chance, tried, hasWaited };
 }
 
 /**

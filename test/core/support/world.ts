@@ -357,6 +357,7 @@ export class World {
       nowMs,
       chance: dice.next(),
       tried: new Set(),
+      hasWaited: false,
     });
     const given = choice.kind === "backend" ? this.#answer(view, choice, dice) : null;
     const identity = credentials.connection?.identity ?? null;
