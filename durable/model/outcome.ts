@@ -2,7 +2,8 @@
  * What became of one attempt at a backend. `answered`: a response below 500. `deliberate_error`: a 5xx that the pool does
  * not hold against its backends. `server_error`: one that it does. `gateway_error`: one that it does, of 502, 503 and 504.
  * `unreachable`: no answer, by exception or by a 52x, 530 or `error code: 1003` of the platform. `timed_out`: no response
- * headers in time. `client_gone`: the client left first, which blames nobody.
+ * headers in time. `client_gone`: the client left first, and `outrun`: another backend, asked as well, was quicker; both blame
+ * nobody.
  */
 export const OUTCOMES = [
   "answered",
@@ -12,6 +13,7 @@ export const OUTCOMES = [
   "unreachable",
   "timed_out",
   "client_gone",
+  "outrun",
 ] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
@@ -30,6 +32,7 @@ export function blameOf(outcome: Outcome): Blame {
     case "timed_out":
       return "failure";
     case "client_gone":
+    case "outrun":
       return "none";
   }
 }
@@ -46,7 +49,8 @@ export function isGatewayFailure(outcome: Outcome): boolean {
  * before, and stayed where it is. `panic`: a backend was picked whatever its health. `waited`: every backend that would
  * take it had as much in flight as it may, and it waited for room. `full`: it found none. `shed`: turned away on purpose.
  * `fallback`: passed on to the fallback pool, which counts what becomes of it, instead of `no_backend`, `full` or `shed`.
- * `retry`: tried again elsewhere. `retry_denied`: it would have been, but the budget was spent.
+ * `retry`: tried again elsewhere. `retry_denied`: it would have been, but the budget was spent. `hedge`: another backend was asked as well, because the first was slow.
+ * `hedge_denied`: it would have been, but the budget of hedges was spent.
  */
 export const INCIDENTS = [
   "no_backend",
@@ -61,6 +65,8 @@ export const INCIDENTS = [
   "fallback",
   "retry",
   "retry_denied",
+  "hedge",
+  "hedge_denied",
 ] as const;
 export type Incident = (typeof INCIDENTS)[number];
 

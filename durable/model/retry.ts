@@ -11,6 +11,16 @@ const budgetEntries = {
   floor: v.optional(integer(0, 100_000), 100),
 };
 
+const hedgeEntries = {
+  /**
+   * When there are no response headers so long after an attempt began, another backend is asked as well, milliseconds,
+   * 1…60000. Default null: never. About what 95 % of requests take is a good choice; less asks twice without need.
+   */
+  afterMs: v.optional(v.nullable(integer(1, 60_000)), null),
+  /** Hedges of one isolate in 10 s, percent of the requests of that time that might be hedged, 0…100. Default 10. */
+  percent: v.optional(PercentSchema, 10),
+};
+
 /**
  * When a request that failed at one backend goes to another. That happens only while its backend cannot have acted on it, or
  * where acting twice does no harm; and only while its body can be sent again.
@@ -37,6 +47,12 @@ export const RetrySchema = record({
   totalTimeoutMs: v.optional(integer(10, 600_000), 30_000),
   /** How many retries one isolate allows itself, so that they do not make a failure worse. */
   budget: v.optional(record(budgetEntries), {}),
+  /**
+   * A second attempt beside one that is slow: the first response headers win, and the other attempt is aborted. Only for
+   * requests that might be retried though their backend may have acted, and that no affinity chain could bind: what is bound
+   * has its state at one backend. Each hedge is one of `maxAttempts`. Ignored for WebSockets.
+   */
+  hedge: v.optional(record(hedgeEntries), {}),
 });
 export type RetryConfig = v.InferOutput<typeof RetrySchema>;
 
@@ -46,5 +62,6 @@ export const RouteRetrySchema = record({
   statuses: v.optional(RetrySchema.entries.statuses.wrapped),
   methods: v.optional(RetrySchema.entries.methods.wrapped),
   totalTimeoutMs: v.optional(RetrySchema.entries.totalTimeoutMs.wrapped),
+  hedge: v.optional(record({ afterMs: v.optional(hedgeEntries.afterMs.wrapped) })),
 });
 export type RouteRetry = v.InferOutput<typeof RouteRetrySchema>;

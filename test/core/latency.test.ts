@@ -186,6 +186,9 @@ describe("what an attempt says of its backend's latency", () => {
     ["client_gone", 40, 40, null],
     ["client_gone", 40, 41, null],
     ["client_gone", 42, 41, 42],
+    ["outrun", 40, null, 40],
+    ["outrun", 40, 40, null],
+    ["outrun", 42, 41, 42],
   ] as const)(
     "%s after %i ms of at most 15000, where %s were known: %s",
     (outcome, waitedMs, known, expected) => {

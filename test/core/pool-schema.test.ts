@@ -45,6 +45,7 @@ const DEFAULTS = {
     maxBackoffMs: 250,
     totalTimeoutMs: 30_000,
     budget: { percent: 20, floor: 100 },
+    hedge: { afterMs: null, percent: 10 },
   },
   shed: { newPercent: 0, sessionPercent: 0 },
   affinity: [],

@@ -106,4 +106,8 @@ it("lets a route say what it wants otherwise, and the pool the rest", () => {
   const rules = retryRules(RULES, { maxAttempts: 1, statuses: [], methods: ["POST"], totalTimeoutMs: 10 });
   expect(rules).toEqual({ ...RULES, maxAttempts: 1, statuses: [], methods: ["POST"], totalTimeoutMs: 10 });
   expect(retryRules(RULES, { statuses: [500] })).toEqual({ ...RULES, statuses: [500] });
+  const hedging = { ...RULES, hedge: { afterMs: 50, percent: 5 } };
+  expect(retryRules(hedging, { hedge: { afterMs: 9 } }).hedge).toEqual({ afterMs: 9, percent: 5 });
+  expect(retryRules(hedging, { hedge: { afterMs: null } }).hedge).toEqual({ afterMs: null, percent: 5 });
+  expect(retryRules(hedging, { hedge: {} }).hedge).toEqual(hedging.hedge);
 });

@@ -279,3 +279,20 @@ it("refuses a route that names both a pool and a split", () => {
     refusal(["pool", "shop", POOL_OR_SPLIT]),
   );
 });
+
+it("takes what a route may say of retries, and nothing else of them", () => {
+  const retry = {
+    maxAttempts: 1,
+    statuses: [],
+    methods: ["POST"],
+    totalTimeoutMs: 10,
+    hedge: { afterMs: null },
+  };
+  expect(parse(RouteInputSchema, { pool: "shop", retry })).toMatchObject({ ok: true, value: { retry } });
+  expect(parse(RouteInputSchema, { pool: "shop", retry: { hedge: { percent: 100 } } })).toEqual(
+    refusal(["retry.hedge.percent", 100, "is not known here; known: afterMs"]),
+  );
+  expect(parse(RouteInputSchema, { pool: "shop", retry: { hedge: { afterMs: 0 } } })).toEqual(
+    refusal(["retry.hedge.afterMs", 0, "must be an integer 1…60000"]),
+  );
+});

@@ -81,6 +81,7 @@ class Trial {
       headerTimeoutMs: timeoutMs,
       nowMs: after(clock(), -waitedMs),
       addedHeaders: null,
+      lane: null,
     });
   }
 

@@ -54,8 +54,8 @@ export interface Wait {
 /**
  * The latency that an attempt is news of; null: of none. A failure counts as no better than twice what was known, however
  * quick it was, or backends that fail would attract traffic; that of a connection or a gateway as no better than the time it
- * could have taken. Of a client that left we know that it waited so long in vain: news only of a backend that was thought to
- * be quicker.
+ * could have taken. Of one that was given up, because its client left or another backend was quicker, we know that it waited so
+ * long in vain: news only of a backend that was thought to be quicker.
  */
 export function latencyOf(outcome: Outcome, wait: Wait, known: Pick<LatencyEstimate, "read">): number | null {
   const { waitedMs, timeoutMs, nowMs } = wait;
@@ -70,6 +70,7 @@ export function latencyOf(outcome: Outcome, wait: Wait, known: Pick<LatencyEstim
     case "timed_out":
       return Math.max(waitedMs, timeoutMs, 2 * (known.read(nowMs) ?? 0));
     case "client_gone":
+    case "outrun":
       return waitedMs > (known.read(nowMs) ?? 0) ? waitedMs : null;
   }
 }

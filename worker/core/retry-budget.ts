@@ -13,7 +13,8 @@ interface Slice {
 
 /**
  * Bounds the retries of one pool in one isolate to a share of its requests in the last 10 s, or to a floor: without it, a pool
- * whose backends all fail would get a multiple of its load. After the Gateway API's retry constraint (GEP-3388).
+ * whose backends all fail would get a multiple of its load. After the Gateway API's retry constraint (GEP-3388). Hedges, which
+ * have a budget of their own, are bounded in the same way.
  */
 export class RetryBudget {
   readonly #slices: readonly Slice[] = Array.from({ length: SLICES }, () => ({

@@ -39,16 +39,31 @@ export function decideRetry(failure: Failure, tried: Tried, config: RetryConfig)
   return elapsedMs + waitMs < config.totalTimeoutMs ? waitMs : null;
 }
 
+/**
+ * Whether another backend may be asked as well while an attempt is under way, `tried` being as it stands: acting twice has to
+ * do no harm. Whether the budget allows it is another question.
+ */
+export function mayHedge(tried: Tried, config: RetryConfig): boolean {
+  const { attempts, elapsedMs, isReplayable } = tried;
+  return (
+    attempts < config.maxAttempts &&
+    elapsedMs < config.totalTimeoutMs &&
+    isReplayable &&
+    mayActTwice(tried, config)
+  );
+}
+
 /** What a pool says of retries, and a route says instead. */
 export function retryRules(pool: RetryConfig, route: RouteRetry | undefined): RetryConfig {
   if (route === undefined) return pool;
-  const { maxAttempts, statuses, methods, totalTimeoutMs } = route;
+  const { maxAttempts, statuses, methods, totalTimeoutMs, hedge } = route;
   return {
     ...pool,
     maxAttempts: maxAttempts ?? pool.maxAttempts,
     statuses: statuses ?? pool.statuses,
     methods: methods ?? pool.methods,
     totalTimeoutMs: totalTimeoutMs ?? pool.totalTimeoutMs,
+    hedge: hedge?.afterMs === undefined ? pool.hedge : { ...pool.hedge, afterMs: hedge.afterMs },
   };
 }
 
@@ -61,7 +76,12 @@ function isWorthIt(failure: Failure, tried: Tried, config: RetryConfig): boolean
   if (failure.kind === "not_sent") return true;
   // One who takes early data itself has to be told, and tries again when the handshake is over.
   if (failure.kind === "status" && failure.status === TOO_EARLY) return !tried.isEarlyData;
-  return config.methods.includes(tried.method) || (config.idempotencyKeys && tried.hasIdempotencyKey);
+  return mayActTwice(tried, config);
+}
+
+/** Whether it does no harm if two backends act on it. */
+function mayActTwice({ method, hasIdempotencyKey }: Tried, config: RetryConfig): boolean {
+  return config.methods.includes(method) || (config.idempotencyKeys && hasIdempotencyKey);
 }
 
 /** Fully jittered and exponential, as Envoy does it. */

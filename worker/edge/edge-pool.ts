@@ -15,6 +15,7 @@ export class EdgePool implements Source<Snapshot, Env> {
   readonly leased: Leased<Snapshot, Env> = new Leased(this);
   readonly tally = new Tally();
   readonly retryBudget = new RetryBudget();
+  readonly hedgeBudget = new RetryBudget();
   /** Who waits for room. */
   readonly line = new WaitingLine((choosing) => this.#view?.choose(choosing) ?? { kind: "no_backend" });
   readonly #name: PoolName;

@@ -16,6 +16,7 @@ import { within } from "./elapse.ts";
 import type { Guarded } from "./header-watch.ts";
 import { clock } from "./leased.ts";
 import type { Passage } from "./passage.ts";
+import type { Lane, Runner } from "./race.ts";
 import { parseRetryAfter } from "./retry-after.ts";
 import type { OnFailure } from "./tries.ts";
 import { pumpWebSocket } from "./upgrade.ts";
@@ -39,6 +40,8 @@ export interface Attempt {
   /** When it is worth another one. */
   readonly retry: RetryConfig;
   readonly onFailure: OnFailure;
+  /** Its part in a race with others; null: it runs alone. */
+  readonly lane: Lane | null;
 }
 
 /** The only status that brings a WebSocket (RFC 6455 §4.1). */
@@ -57,7 +60,7 @@ export function forward(passage: Passage, attempt: Attempt): Promise<Response> {
 }
 
 /** Sends the request on: through the backend's binding where it names one, body streamed, redirects not followed. */
-function send({ channel, path, headers, body }: Attempt, passage: Passage): Promise<Response> {
+function send({ channel, path, headers, body, lane }: Attempt, passage: Passage): Promise<Response> {
   const { request, env } = passage;
   const { via } = channel.backend;
   const url = channel.backend.url + path;
@@ -71,6 +74,7 @@ function send({ channel, path, headers, body }: Attempt, passage: Passage): Prom
   const init: RequestInit = hasOddBody
     ? { headers, redirect: "manual", encodeResponseBody: "manual" }
     : { method, headers, body, redirect: "manual", encodeResponseBody: "manual" };
+  if (lane !== null) init.signal = lane.signal;
   if (via === null) return fetch(target, init);
   // A binding is given the `Host` it is told; it gets its backend's own, as plain fetch does.
   headers.delete("host");
@@ -86,7 +90,7 @@ function send({ channel, path, headers, body }: Attempt, passage: Passage): Prom
 const REFUSAL_MS = 2_000;
 
 /** One attempt after it was sent: counts what becomes of it once, and ends it once. */
-class Exchange implements Guarded {
+class Exchange implements Guarded, Runner {
   readonly passage: Passage;
   readonly #attempt: Attempt;
   #isCounted = false;
@@ -95,11 +99,14 @@ class Exchange implements Guarded {
   constructor(passage: Passage, attempt: Attempt) {
     this.passage = passage;
     this.#attempt = attempt;
+    attempt.lane?.enter(this);
   }
 
   receive(response: Response): Response | Promise<Response> {
     const { status, headers } = response;
-    const { pool, channel, retry } = this.#attempt;
+    const { pool, channel, retry, lane } = this.#attempt;
+    // A binding need not heed that it was aborted.
+    if (lane?.isOutrun === true) return this.#yield(response);
     const outcome = classifyStatus(status, pool.blamed);
     if (outcome === "unreachable" || outcome === "timed_out") {
       // Its body is the platform's error page, which speaks of the backend's host.
@@ -122,6 +129,7 @@ class Exchange implements Guarded {
         return again;
       }
     }
+    lane?.win();
     if (status === SWITCHING_PROTOCOLS && response.webSocket !== null) {
       const socket = pumpWebSocket(response, response.webSocket, () => this.#end());
       return this.#withOwnHeaders(socket);
@@ -146,6 +154,11 @@ class Exchange implements Guarded {
     this.#end();
   }
 
+  outrun(): void {
+    this.#count("outrun");
+    this.#end();
+  }
+
   async #receiveRefusal(response: Response): Promise<Response> {
     if (response.body === null) return this.#pass(response);
     try {
@@ -160,6 +173,9 @@ class Exchange implements Guarded {
   }
 
   #pass(response: Response): Response {
+    const { lane } = this.#attempt;
+    if (lane?.isOutrun === true) return this.#yield(response);
+    lane?.win();
     this.#count("answered");
     this.#end();
     return this.#withOwnHeaders(response);
@@ -197,14 +213,22 @@ class Exchange implements Guarded {
 
   /**
    * Answers in the place of a backend that gave no answer worth passing on: with another one's, if the request may be tried
-   * again. Nobody is blamed for a client that left, and nothing is done for it any more.
+   * again. Nobody is blamed for a client that left, and nothing is done for it any more, nor for one that another attempt has
+   * answered.
    */
   #replace(outcome: "unreachable" | "timed_out", failure: Failure): Response | Promise<Response> {
     const { isAbandoned, request } = this.passage;
     this.#count(isAbandoned ? "client_gone" : outcome);
     this.#end();
-    const again = isAbandoned ? null : this.#tryAgain(failure);
+    const isUnwanted = isAbandoned || this.#attempt.lane?.isOutrun === true;
+    const again = isUnwanted ? null : this.#tryAgain(failure);
     return again ?? answerProblem(outcome === "timed_out" ? TIMED_OUT : UNREACHABLE, request);
+  }
+
+  /** Another attempt has answered the client: this one only has to return something. */
+  #yield(response: Response): Response {
+    this.#drop(response);
+    return answerProblem(UNREACHABLE, this.passage.request);
   }
 
   #tryAgain(failure: Failure): Promise<Response> | null {

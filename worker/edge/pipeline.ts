@@ -18,7 +18,7 @@ import {
   SHED,
   UNREACHABLE,
 } from "../core/problem.ts";
-import { decideRetry, type Failure, retryRules } from "../core/retry.ts";
+import { decideRetry, type Failure, mayHedge, retryRules } from "../core/retry.ts";
 import { type Destination, matchRoute, rewritePath } from "../core/route.ts";
 import { TOKEN_RANDOM_BYTES } from "../core/sessions.ts";
 import { Split } from "../core/split.ts";
@@ -29,6 +29,7 @@ import { elapse } from "./elapse.ts";
 import { type AddedHeaders, forward } from "./forward.ts";
 import { clock, type Obtained } from "./leased.ts";
 import type { Passage } from "./passage.ts";
+import { type Lane, Race } from "./race.ts";
 import { Tries } from "./tries.ts";
 import { waitForRoom } from "./wait-for-room.ts";
 
@@ -48,6 +49,13 @@ interface Way {
 interface PassedOn {
   readonly pool: EdgePool;
   readonly why: Reason;
+}
+
+/** One choice of a backend: in which pool, from what, and what it hangs on. */
+interface Turn {
+  readonly pool: EdgePool;
+  readonly view: PoolView;
+  readonly asked: Choosing;
 }
 
 type Answer = Response | Promise<Response>;
@@ -140,14 +148,14 @@ function attempt(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs): An
   }
   const asked = choosing(way, config, nowMs);
   const choice = view.choose(asked);
-  return choice.kind === "full"
-    ? awaitRoom(passage, way, pool, view, asked)
-    : carryOut(passage, way, pool, view, choice, nowMs);
+  const turn = { pool, view, asked };
+  return choice.kind === "full" ? awaitRoom(passage, way, turn) : carryOut(passage, way, turn, choice, nowMs);
 }
 
 /** Waits for a place where somebody might get one; the fallback pool comes after that. */
-function awaitRoom(passage: Passage, way: Way, pool: EdgePool, view: PoolView, asked: Choosing): Answer {
+function awaitRoom(passage: Passage, way: Way, turn: Turn): Answer {
   const { destination, tries } = way;
+  const { pool, view, asked } = turn;
   const { config } = view.snapshot;
   const { nowMs, tried } = asked;
   const leftMs = retryRules(config.retry, destination.retry).totalTimeoutMs - (nowMs - tries.beganMs);
@@ -161,28 +169,51 @@ function awaitRoom(passage: Passage, way: Way, pool: EdgePool, view: PoolView, a
   return found.then((choice) =>
     passage.isAbandoned
       ? answerProblem(FULL, passage.request)
-      : carryOut(passage, way, pool, view, choice, clock()),
+      : carryOut(passage, way, turn, choice, clock()),
   );
 }
 
-function carryOut(
-  passage: Passage,
-  way: Way,
-  pool: EdgePool,
-  view: PoolView,
-  choice: Choice,
-  nowMs: EpochMs,
-): Answer {
-  if (choice.kind !== "backend") return doWithout(passage, way, pool, choice.kind);
+/** Sends a request where the choice has led it. */
+function carryOut(passage: Passage, way: Way, turn: Turn, choice: Choice, nowMs: EpochMs): Answer {
   const { destination, tries } = way;
-  const { tally } = pool;
+  const { pool, view, asked } = turn;
+  if (choice.kind !== "backend") return doWithout(passage, way, pool, choice.kind);
+  if (tries.isFirst && choice.fate !== null) pool.tally.countSession(choice.fate);
+  const retry = retryRules(view.snapshot.config.retry, destination.retry);
+  tries.begin(choice.channel.id);
+  const body = tries.body(retry, false);
+  const { afterMs } = retry.hedge;
+  const isAlone = afterMs === null || !isHedgeable(passage, tries, asked, retry);
+  if (isAlone) return makeAttempt(passage, way, turn, { choice, retry, body, lane: null, nowMs });
+  if (tries.backends.size === 1) pool.hedgeBudget.deposit(nowMs);
+  const race = new Race();
+  race.start((lane) => makeAttempt(passage, way, turn, { choice, retry, body, lane, nowMs }));
+  race.later(afterMs, () => {
+    if (pool.leased.fresh(clock()) !== null) return hedge(passage, way, turn, retry, race);
+    void pool.leased.obtain(passage.env, passage, clock()).then((obtained) => {
+      if (obtained !== null && race.other() !== null) hedge(passage, way, turn, retry, race);
+    });
+  });
+  return race.answer;
+}
+
+/** What one attempt sends, and where. */
+interface Sending {
+  readonly choice: Chosen;
+  readonly retry: RetryConfig;
+  readonly body: ReadableStream | null;
+  readonly lane: Lane | null;
+  readonly nowMs: EpochMs;
+}
+
+function makeAttempt(passage: Passage, way: Way, turn: Turn, sending: Sending): Promise<Response> {
+  const { destination, tries } = way;
+  const { pool, view } = turn;
+  const { choice, retry, body, lane, nowMs } = sending;
+  const { channel, grant } = choice;
   const { config } = view.snapshot;
-  const { channel, fate, grant } = choice;
-  if (tries.isFirst && fate !== null) tally.countSession(fate);
-  if (choice.hasMigrated) tally.countIncident("migration");
-  if (choice.isDesperate || view.isPanicking(channel.backend)) tally.countIncident("panic");
-  tries.begin(channel.id);
-  const retry = retryRules(config.retry, destination.retry);
+  if (choice.hasMigrated) pool.tally.countIncident("migration");
+  if (choice.isDesperate || view.isPanicking(channel.backend)) pool.tally.countIncident("panic");
   const leftMs = retry.totalTimeoutMs - (nowMs - tries.beganMs);
   const headerTimeoutMs = destination.headerTimeoutMs ?? config.headerTimeoutMs;
   return forward(passage, {
@@ -190,14 +221,46 @@ function carryOut(
     channel,
     path: rewritePath(destination, passage.target.path) + passage.target.query,
     headers: backendHeaders(passage, way, choice),
-    body: tries.body(retry),
+    body,
     headerTimeoutMs: Math.min(headerTimeoutMs, leftMs),
     isShortened: leftMs < headerTimeoutMs,
     nowMs,
     addedHeaders: grant === null ? null : () => tokenHeaders(view, choice),
     retry,
-    onFailure: (failure) => tryAgain(passage, way, pool, failure, retry),
+    onFailure: (failure) => lane?.fail() ?? tryAgain(passage, way, pool, failure, retry),
+    lane,
   });
+}
+
+/** Whether it may go to a second backend while the first is silent. What a chain may bind has its state at one backend. */
+function isHedgeable(
+  passage: Passage,
+  tries: Tries,
+  { affinity, nowMs }: Choosing,
+  retry: RetryConfig,
+): boolean {
+  return (
+    affinity.length === 0 && !passage.headers.has("upgrade") && mayHedge(tries.describe(nowMs, 0), retry)
+  );
+}
+
+/** Asks another backend as well, if there is one, and the budget allows it. */
+function hedge(passage: Passage, way: Way, turn: Turn, retry: RetryConfig, race: Race): void {
+  const { tries } = way;
+  const { pool, view, asked } = turn;
+  const nowMs = clock();
+  if (passage.isAbandoned || !mayHedge(tries.describe(nowMs, 0), retry)) return;
+  if (!view.admitsBeside(tries.backends)) return;
+  if (!pool.hedgeBudget.withdraw({ percent: retry.hedge.percent, floor: 0 }, nowMs)) {
+    pool.tally.countIncident("hedge_denied");
+    return;
+  }
+  const choice = view.choose({ ...asked, nowMs, chance: Math.random(), tried: tries.backends });
+  if (choice.kind !== "backend") return;
+  pool.tally.countIncident("hedge");
+  tries.begin(choice.channel.id);
+  const body = tries.body(retry, true);
+  race.start((lane) => makeAttempt(passage, way, turn, { choice, retry, body, lane, nowMs }));
 }
 
 /** Another attempt after one that failed, at another backend or by the fallback pool; null when there will be none. */

@@ -10,8 +10,9 @@ export class ReplayBody {
   #isComplete = false;
   /** The read that is under way: whoever wants the next chunk waits for the same one. */
   #reading: Promise<void> | null = null;
-  /** Grows with every copy: an older one stops when there is a newer. */
   #copies = 0;
+  /** Number of the first copy that is still wanted. Older ones stop. */
+  #oldest = 0;
 
   /** `lengthBytes` as `Content-Length` has it. */
   constructor(source: ReadableStream<Uint8Array>, lengthBytes: number) {
@@ -19,10 +20,11 @@ export class ReplayBody {
     this.#lengthBytes = lengthBytes;
   }
 
-  /** The body from its beginning, for one attempt. The copy before, if there is one, gets no more. */
-  open(): ReadableStream {
+  /** The body from its beginning, for one attempt. Copies before, if there are any, get no more, unless it goes `beside` them. */
+  open(beside: boolean): ReadableStream {
     const { readable, writable } = new FixedLengthStream(this.#lengthBytes);
     this.#copies++;
+    if (!beside) this.#oldest = this.#copies;
     // What breaks on the way to the backend is the attempt's failure, which the attempt sees itself.
     this.#pump(writable, this.#copies).catch(() => {});
     return readable;
@@ -31,7 +33,7 @@ export class ReplayBody {
   async #pump(writable: WritableStream<Uint8Array>, copy: number): Promise<void> {
     const writer = writable.getWriter();
     try {
-      for (let index = 0; copy === this.#copies; index++) {
+      for (let index = 0; copy >= this.#oldest; index++) {
         while (index >= this.#kept.length && !this.#isComplete) {
           this.#reading ??= this.#read();
           await this.#reading;

@@ -40,8 +40,8 @@ export class Tries {
     this.#backends.clear();
   }
 
-  /** The body for one attempt; null when there is none. */
-  body({ maxAttempts, bodyBytes }: RetryConfig): ReadableStream | null {
+  /** The body for one attempt, which comes after the others or goes `beside` them; null when there is none. */
+  body({ maxAttempts, bodyBytes }: RetryConfig, beside: boolean): ReadableStream | null {
     const { body, method } = this.#passage.request;
     if (body === null) return null;
     if (this.#replay === undefined) {
@@ -50,7 +50,7 @@ export class Tries {
       const isKept = maxAttempts > 1 && lengthBytes <= bodyBytes && method !== "GET" && method !== "HEAD";
       this.#replay = isKept ? new ReplayBody(body, lengthBytes) : null;
     }
-    return this.#replay === null ? body : this.#replay.open();
+    return this.#replay === null ? body : this.#replay.open(beside);
   }
 
   /** What a retry hangs on. */
