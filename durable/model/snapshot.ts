@@ -35,6 +35,8 @@ export interface SnapshotBackend {
   readonly servingSinceMs: EpochMs;
   /** It admits nothing because of its health, and not because an operator wants it so. */
   readonly isEjected: boolean;
+  /** It admits nothing because of what is observed of its health, and would admit new traffic if it were well. */
+  readonly isLastResort: boolean;
   readonly labels: Readonly<Record<string, string>>;
   /** What tokens call it: unique in its pool, and not given to another while a token that names it may be alive. */
   readonly serverId: number;

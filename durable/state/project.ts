@@ -77,6 +77,7 @@ function projectBackend(backend: HeldBackend, tiers: readonly Tier[]): SnapshotB
     tier,
     servingSinceMs: backend.servingSinceMs,
     isEjected: admits === "none" && admitsIfWell(backend) !== "none",
+    isLastResort: admits === "none" && isWanted(backend) && backend.pin === null,
     labels: backend.labels,
     serverId: backend.serverId,
     addedMs: backend.addedMs,

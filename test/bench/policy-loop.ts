@@ -104,6 +104,7 @@ function createChannel({ id, weight }: Candidate, index: number): SubChannel {
       tier: 0,
       servingSinceMs: NOON,
       isEjected: false,
+      isLastResort: false,
       labels: {},
       serverId: index,
       addedMs: NOON,

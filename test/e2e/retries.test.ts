@@ -196,6 +196,24 @@ it("stops at the number of attempts, and at the budget, which is counted", async
     .toBeGreaterThan(0);
 });
 
+it("tries one at last that is out by its health, which may be well again", async () => {
+  const probe = { kind: "http", path: "/probe", intervalMs: 1_000, fall: 1 };
+  await pool({ health: { ...PATIENT, probe } });
+  bad.handle = (request, response) => {
+    if (request.url === "/probe") response.end();
+    else request.socket.destroy();
+  };
+  good.handle = ({ url }, response) => response.writeHead(url === "/probe" ? 503 : 200).end();
+  const before = (await cluster.admin.do("GET", "/pools/default/status")).body.incidents.panic;
+  await expect
+    .poll(async () => {
+      // By a retry like any other, while the isolate does not know that it is out.
+      expect((await send("GET")).status).toBe(200);
+      return (await cluster.admin.do("GET", "/pools/default/status")).body.incidents.panic;
+    }, SOON)
+    .toBeGreaterThan(before);
+});
+
 /** How often each backend was unreachable. */
 async function blamed(): Promise<readonly unknown[]> {
   const { body } = await cluster.admin.do("GET", "/pools/default/status");

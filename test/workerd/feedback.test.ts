@@ -46,6 +46,7 @@ class Trial {
       tier: 0,
       servingSinceMs: epochMs(0),
       isEjected: false,
+      isLastResort: false,
       labels: {},
       addedMs: epochMs(0),
       serverId: 0,

@@ -9,6 +9,7 @@ import type { Choice, Choosing, Chosen } from "./choice.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import type { Connection } from "./identify.ts";
 import { createKeyedHash, type Hash64, type KeyedHash, toHex } from "./keyed-hash.ts";
+import { lastResorts } from "./last-resort.ts";
 import { isHashing } from "./policies/by-name.ts";
 import type { GaugeOf, Picker } from "./policies/policy.ts";
 import { Regions } from "./regions.ts";
@@ -162,6 +163,35 @@ export class PoolView {
   /** Whether anybody else takes what was tried at these. */
   admitsBeside(tried: ReadonlySet<BackendId>): boolean {
     return this.#snapshot.backends.some(({ id, admits }) => admits === "new" && !tried.has(id));
+  }
+
+  /** Whether somebody is left who may be tried at last. */
+  hasLastResort(choosing: Pick<Choosing, "tried" | "subset">): boolean {
+    return lastResorts(this.#snapshot, choosing).length > 0;
+  }
+
+  /** Where a request goes at last that everybody else has failed: home, if its session's backend is among those, else by chance. */
+  chooseLast(choosing: Choosing): Choice {
+    const channels = lastResorts(this.#snapshot, choosing).flatMap(({ id }) => this.#channels.find(id) ?? []);
+    const free = channels.filter((channel) => !channel.isFull);
+    const token = this.#sessionOf(choosing);
+    const home = token === null ? null : this.#channels.byServerId(token.serverId);
+    const isHome = home !== null && free.includes(home);
+    if (token !== null && !isHome && this.#sessions.ruleFor("ejected") === "refuse") return SESSION_REFUSED;
+    const channel = isHome ? home : free[Math.floor(choosing.chance * free.length)];
+    if (channel === undefined) return channels.length === 0 ? NO_BACKEND : FULL;
+    channel.begin(choosing.nowMs);
+    const previous =
+      token === null || isHome ? null : (home?.id ?? this.#sessions.removedBackend(token.serverId));
+    const inheritance = token === null || previous === null ? null : { sessionId: token.sessionId, previous };
+    // It serves in need, and so it gets no session.
+    return { ...NOTHING_NEW, channel, inheritance, isDesperate: true };
+  }
+
+  /** The session that a request goes on with; null when it carries no token that its chain asks for and that can be read. */
+  #sessionOf({ affinity, credentials, nowMs }: Choosing): OpenedToken | null {
+    const carried = usesTokens(affinity) ? this.#sessions.read(credentials.headers, nowMs) : null;
+    return carried?.kind === "opened" ? carried.token : null;
   }
 
   /** Every sub-channel that has something to report, those of removed backends included. */

@@ -147,7 +147,8 @@ function attempt(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs): An
     pool.retryBudget.deposit(nowMs);
   }
   const asked = choosing(way, config, nowMs);
-  const choice = view.choose(asked);
+  const isLast = tries.backends.size > 0 && !view.admitsBeside(tries.backends);
+  const choice = isLast ? view.chooseLast(asked) : view.choose(asked);
   const turn = { pool, view, asked };
   return choice.kind === "full" ? awaitRoom(passage, way, turn) : carryOut(passage, way, turn, choice, nowMs);
 }
@@ -263,7 +264,10 @@ function hedge(passage: Passage, way: Way, turn: Turn, retry: RetryConfig, race:
   race.start((lane) => makeAttempt(passage, way, turn, { choice, retry, body, lane, nowMs }));
 }
 
-/** Another attempt after one that failed, at another backend or by the fallback pool; null when there will be none. */
+/**
+ * Another attempt after one that failed: at another backend, by the fallback pool, or at last by a backend that is out for its
+ * health; null when there will be none.
+ */
 function tryAgain(
   passage: Passage,
   way: Way,
@@ -275,9 +279,12 @@ function tryAgain(
   const nowMs = clock();
   const waitMs = decideRetry(failure, tries.describe(nowMs, Math.random()), retry);
   if (waitMs === null) return null;
-  const hasOther = pool.view?.admitsBeside(tries.backends) === true;
+  const { view } = pool;
+  if (view === null) return null;
+  const hasOther = view.admitsBeside(tries.backends);
   const fallback = hasOther || way.passedOn !== null ? null : pool.fallback;
-  if (!hasOther && fallback === null) return null;
+  const { config } = view.snapshot;
+  if (!hasOther && fallback === null && !view.hasLastResort(choosing(way, config, nowMs))) return null;
   if (!pool.retryBudget.withdraw(retry.budget, nowMs)) {
     pool.tally.countIncident("retry_denied");
     return null;

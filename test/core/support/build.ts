@@ -135,6 +135,7 @@ function snapshotBackend(id: string, told: ToldSnapshot, serverId: number): Snap
     tier: 0,
     servingSinceMs: epochMs(0),
     isEjected: false,
+    isLastResort: false,
     labels: {},
     addedMs: epochMs(0),
     serverId,
