@@ -214,6 +214,26 @@ it("tries one at last that is out by its health, which may be well again", async
     .toBeGreaterThan(before);
 });
 
+it("keeps the load of a pool whose backends all fail at 1.2 times what comes in", async () => {
+  // Of its own, because what others asked counts for ten seconds.
+  const own = await Cluster.start({ bundle: inject("bundle"), backends: [] });
+  await own.admin.do("PUT", "/pools/default", {
+    health: PATIENT,
+    retry: { backoffMs: 0, budget: { percent: 20, floor: 0 } },
+    backends: [bad, good].map(({ id, url }) => ({ id, url })),
+  });
+  bad.handle = RESET;
+  good.handle = say(503);
+  const requests = 200;
+  for (let sent = 0; sent < requests; sent += 10) {
+    const answers = await Promise.all(Array.from({ length: 10 }, () => own.ask()));
+    expect(answers.every(({ status }) => status === 502 || status === 503)).toBe(true);
+  }
+  const load = bad.got.length + good.got.length;
+  expect(load).toBeLessThanOrEqual(1.2 * requests);
+  expect(load).toBeGreaterThan(1.1 * requests);
+});
+
 /** How often each backend was unreachable. */
 async function blamed(): Promise<readonly unknown[]> {
   const { body } = await cluster.admin.do("GET", "/pools/default/status");
