@@ -2,8 +2,8 @@
  * What became of one attempt at a backend. `answered`: a response below 500. `deliberate_error`: a 5xx that the pool does
  * not hold against its backends. `server_error`: one that it does. `gateway_error`: one that it does, of 502, 503 and 504.
  * `unreachable`: no answer, by exception or by a 52x, 530 or `error code: 1003` of the platform. `timed_out`: no response
- * headers in time. `client_gone`: the client left first, and `outrun`: another backend, asked as well, was quicker; both blame
- * nobody.
+ * headers in time. `client_gone`: the client left first. `outrun`: given up before its time, since another backend, asked as
+ * well, was quicker, or the request's total time was over. These two blame nobody.
  */
 export const OUTCOMES = [
   "answered",
@@ -49,8 +49,8 @@ export function isGatewayFailure(outcome: Outcome): boolean {
  * before, and stayed where it is. `panic`: a backend was picked whatever its health. `waited`: every backend that would
  * take it had as much in flight as it may, and it waited for room. `full`: it found none. `shed`: turned away on purpose.
  * `fallback`: passed on to the fallback pool, which counts what becomes of it, instead of `no_backend`, `full` or `shed`.
- * `retry`: tried again elsewhere. `retry_denied`: it would have been, but the budget was spent. `hedge`: another backend was asked as well, because the first was slow.
- * `hedge_denied`: it would have been, but the budget of hedges was spent.
+ * `retry`: tried again elsewhere. `retry_denied`: it would have been, but the budget was spent. `hedge`: another backend was
+ * asked as well, because the first was slow. `hedge_denied`: it would have been, but the budget of hedges was spent.
  */
 export const INCIDENTS = [
   "no_backend",

@@ -31,6 +31,7 @@ const URL_ASKED = "https://shop.example/";
 interface Told {
   readonly waitedMs?: number;
   readonly timeoutMs?: number;
+  readonly isShortened?: boolean;
   readonly body?: string | null;
 }
 
@@ -59,7 +60,7 @@ class Trial {
   readonly backend = Promise.withResolvers<Response>();
   readonly response: Promise<Response>;
 
-  constructor({ waitedMs = WAITED_MS, timeoutMs = TIMEOUT_MS, body = null }: Told = {}) {
+  constructor({ waitedMs = WAITED_MS, timeoutMs = TIMEOUT_MS, isShortened = false, body = null }: Told = {}) {
     const target = parseTarget(URL_ASKED);
     if (target === null) throw new Error(`${URL_ASKED} is no target`);
     const request = new Request(URL_ASKED, {
@@ -80,6 +81,7 @@ class Trial {
       onFailure: () => null,
       headers: new Headers(),
       headerTimeoutMs: timeoutMs,
+      isShortened,
       nowMs: after(clock(), -waitedMs),
       addedHeaders: null,
       lane: null,
@@ -163,7 +165,14 @@ describe("an attempt tells its sub-channel once, and ends once", () => {
     trial.backend.resolve(new Response("too late"));
     trial.client.abort();
     await trial.backend.promise;
-    expect(trial.told()).toEqual({ outcomes: null, inFlight: 0, latencyMs: about(WAITED_MS) });
+    // It is told that this isolate skips it.
+    expect(trial.told()).toEqual({ outcomes: zeros(OUTCOMES), inFlight: 0, latencyMs: about(WAITED_MS) });
+  });
+
+  it("nobody's fault where the request had no time left for its whole deadline", async () => {
+    const trial = new Trial({ timeoutMs: 1_000, isShortened: true });
+    expect((await trial.response).status).toBe(504);
+    expect(trial.told()).toEqual(once("outrun", WAITED_MS));
   });
 
   it("an event stream at its headers, and its end when the client leaves", async () => {

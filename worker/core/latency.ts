@@ -45,7 +45,7 @@ export interface Wait {
   readonly waitedMs: number;
   /** The most it would have waited. */
   readonly timeoutMs: number;
-  /** Whether the backend had its whole header timeout, and no body to wait for. */
+  /** Whether the backend had no body to wait for. */
   readonly isUnhindered: boolean;
   /** When it is told. */
   readonly nowMs: EpochMs;

@@ -9,7 +9,7 @@ export type ShortCircuitRules = HealthCheck["local"];
 export interface Span {
   readonly beganMs: EpochMs;
   readonly nowMs: EpochMs;
-  /** Whether the backend had its whole header timeout, and no body to wait for. */
+  /** Whether the backend had no body to wait for. */
   readonly isUnhindered: boolean;
 }
 

@@ -146,6 +146,7 @@ class Exchange implements Guarded, Runner {
   }
 
   giveUp(): Response | Promise<Response> {
+    if (this.#attempt.isShortened) this.#count(this.passage.isAbandoned ? "client_gone" : "outrun");
     return this.#replace("timed_out", { kind: "broken" });
   }
 
@@ -242,10 +243,10 @@ class Exchange implements Guarded, Runner {
   #count(outcome: Outcome, untilMs: EpochMs | null = null): void {
     if (this.#isCounted) return;
     this.#isCounted = true;
-    const { channel, headerTimeoutMs: timeoutMs, isShortened, body, nowMs: sinceMs } = this.#attempt;
+    const { channel, headerTimeoutMs: timeoutMs, body, nowMs: sinceMs } = this.#attempt;
     const nowMs = clock();
     const waitedMs = (untilMs ?? nowMs) - sinceMs;
-    const isUnhindered = body === null && !isShortened;
+    const isUnhindered = body === null;
     if (channel.count(outcome, { waitedMs, timeoutMs, isUnhindered, nowMs })) this.#report(nowMs);
   }
 
