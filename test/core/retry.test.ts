@@ -15,41 +15,11 @@ const GET: Tried = {
   chance: 0.5,
 };
 
-const NOT_SENT: Failure = { kind: "not_sent" };
 const BROKEN: Failure = { kind: "broken" };
 
 function status(code: number, retryAfterMs: number | null = null): Failure {
   return { kind: "status", status: code, retryAfterMs };
 }
-
-const FAILURES: readonly (readonly [string, Failure])[] = [
-  ["it was not sent", NOT_SENT],
-  ["nobody knows what became of it", BROKEN],
-  ["the answer is 503", status(503)],
-];
-
-// Who may act twice: by method and key.
-const SENDERS = [
-  ["GET", { method: "GET" }, true],
-  ["HEAD", { method: "HEAD" }, true],
-  ["PUT", { method: "PUT" }, true],
-  ["DELETE", { method: "DELETE" }, true],
-  ["POST", { method: "POST" }, false],
-  ["PATCH", { method: "PATCH" }, false],
-  ["POST with Idempotency-Key", { method: "POST", hasIdempotencyKey: true }, true],
-] as const;
-
-describe.each(FAILURES)("when %s", (_, failure) => {
-  it.each(SENDERS)("%s", (_sender, sender, mayActTwice) => {
-    const mayRetry = failure.kind === "not_sent" || mayActTwice;
-    for (const isReplayable of [true, false]) {
-      for (const attempts of [1, 2, 3]) {
-        const decided = decideRetry(failure, { ...GET, ...sender, isReplayable, attempts }, RULES);
-        expect(decided !== null).toBe(mayRetry && isReplayable && attempts < 3);
-      }
-    }
-  });
-});
 
 it("takes no key for a licence where the pool does not", () => {
   const keyed = { ...GET, method: "POST", hasIdempotencyKey: true };

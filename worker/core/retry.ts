@@ -1,3 +1,4 @@
+import { NOT_SENT } from "../../durable/model/platform.ts";
 import type { RetryConfig, RouteRetry } from "../../durable/model/retry.ts";
 
 /**
@@ -65,6 +66,20 @@ export function retryRules(pool: RetryConfig, route: RouteRetry | undefined): Re
     totalTimeoutMs: totalTimeoutMs ?? pool.totalTimeoutMs,
     hedge: hedge?.afterMs === undefined ? pool.hedge : { ...pool.hedge, afterMs: hedge.afterMs },
   };
+}
+
+/** How an attempt failed in whose place the platform has answered, with this status. */
+export function platformFailure(status: number): Failure {
+  return { kind: NOT_SENT.has(status) ? "not_sent" : "broken" };
+}
+
+/**
+ * Whether a body of so many bytes, as its `Content-Length` says, is kept for another attempt; `Infinity`: it does not say. The
+ * runtime takes the odd body of a GET from a whole request only.
+ */
+export function isBodyKept(method: string, lengthBytes: number, config: RetryConfig): boolean {
+  const { maxAttempts, bodyBytes } = config;
+  return maxAttempts > 1 && lengthBytes <= bodyBytes && method !== "GET" && method !== "HEAD";
 }
 
 /** Whether a response with this status may be worth a retry at all. */

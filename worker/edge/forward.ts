@@ -1,14 +1,14 @@
 import { isFetcher } from "../../durable/model/fetcher.ts";
 import type { Announcement } from "../../durable/model/health.ts";
 import type { Outcome } from "../../durable/model/outcome.ts";
-import { isPlatformRefusal, mayBePlatformRefusal, NOT_SENT } from "../../durable/model/platform.ts";
+import { isPlatformRefusal, mayBePlatformRefusal } from "../../durable/model/platform.ts";
 import type { RetryConfig } from "../../durable/model/retry.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
 import { classifyStatus } from "../core/classify.ts";
 import { mustFollow } from "../core/follow.ts";
 import { announcementIn, responseHeadersToDrop } from "../core/headers.ts";
 import { TIMED_OUT, UNREACHABLE } from "../core/problem.ts";
-import { type Failure, isRetryStatus } from "../core/retry.ts";
+import { type Failure, isRetryStatus, platformFailure } from "../core/retry.ts";
 import type { SubChannel } from "../core/sub-channel.ts";
 import { answerProblem } from "./answer-problem.ts";
 import type { EdgePool } from "./edge-pool.ts";
@@ -111,7 +111,7 @@ class Exchange implements Guarded, Runner {
     if (outcome === "unreachable" || outcome === "timed_out") {
       // Its body is the platform's error page, which speaks of the backend's host.
       this.#drop(response);
-      return this.#replace(outcome, { kind: NOT_SENT.has(status) ? "not_sent" : "broken" });
+      return this.#replace(outcome, platformFailure(status));
     }
     if (status === 403 && mayBePlatformRefusal(response)) {
       const answer = this.#receiveRefusal(response);

@@ -1,7 +1,7 @@
 import type { BackendId } from "../../durable/model/names.ts";
 import type { RetryConfig } from "../../durable/model/retry.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
-import type { Failure, Tried } from "../core/retry.ts";
+import { type Failure, isBodyKept, type Tried } from "../core/retry.ts";
 import type { Passage } from "./passage.ts";
 import { ReplayBody } from "./replay-body.ts";
 
@@ -41,14 +41,12 @@ export class Tries {
   }
 
   /** The body for one attempt, which comes after the others or goes `beside` them; null when there is none. */
-  body({ maxAttempts, bodyBytes }: RetryConfig, beside: boolean): ReadableStream | null {
+  body(config: RetryConfig, beside: boolean): ReadableStream | null {
     const { body, method } = this.#passage.request;
     if (body === null) return null;
     if (this.#replay === undefined) {
       const lengthBytes = Number(this.#passage.headers.get("content-length") ?? Number.POSITIVE_INFINITY);
-      // The runtime takes the odd body of a GET from a whole request only.
-      const isKept = maxAttempts > 1 && lengthBytes <= bodyBytes && method !== "GET" && method !== "HEAD";
-      this.#replay = isKept ? new ReplayBody(body, lengthBytes) : null;
+      this.#replay = isBodyKept(method, lengthBytes, config) ? new ReplayBody(body, lengthBytes) : null;
     }
     return this.#replay === null ? body : this.#replay.open(beside);
   }
