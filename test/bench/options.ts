@@ -14,6 +14,9 @@ const POLICIES = "policies";
 /** Of active health checks, likewise. */
 const PROBES = "probes";
 
+/** Of hedging alone, likewise. */
+const HEDGING = "hedging";
+
 /** How much is measured, and of what. */
 export interface Options {
   /** Pairs of runs, floor and variant, per size and variant. Default 15: fewer tell two equal workers apart by chance. */
@@ -32,6 +35,8 @@ export interface Options {
   readonly policies: boolean;
   /** Whether it is measured how often a large pool is probed. Default false. */
   readonly probes: boolean;
+  /** Whether it is measured what hedging makes of a slow backend. Default false. */
+  readonly hedging: boolean;
 }
 
 /** How to call the benchmark. */
@@ -40,7 +45,7 @@ export const USAGE = `usage: npm run bench -- [options]
   --seconds S     length of one run in whole seconds, 1…60 (default 2)
   --sizes A,B     response bodies in bytes, each 1…16777216 (default 512,65536)
   --rate R        requests per second of the latency runs, 10…2000 (default 400)
-  --only A,B      variants out of ${VARIANTS.join(", ")}, ${TOKENS}, ${POLICIES} and ${PROBES} (default round-robin,sticky,${TOKENS})
+  --only A,B      variants out of ${VARIANTS.join(", ")}, ${TOKENS}, ${POLICIES}, ${PROBES} and ${HEDGING} (default round-robin,sticky,${TOKENS})
   --help          this text`;
 
 /**
@@ -59,10 +64,11 @@ export function parseOptions(args: readonly string[]): Options | null {
       parseInteger("sizes", size, 1, 16_777_216),
     ),
     rate: parseInteger("rate", given.rate ?? "400", 10, 2_000),
-    only: only.filter((name) => ![TOKENS, POLICIES, PROBES].includes(name)).map(parseVariant),
+    only: only.filter((name) => ![TOKENS, POLICIES, PROBES, HEDGING].includes(name)).map(parseVariant),
     tokens: only.includes(TOKENS),
     policies: only.includes(POLICIES),
     probes: only.includes(PROBES),
+    hedging: only.includes(HEDGING),
   };
 }
 
@@ -102,7 +108,7 @@ function parseVariant(text: string): VariantName {
   const variant = VARIANTS.find((name) => name === text);
   if (variant === undefined)
     throw new Complaint(
-      `--only ${JSON.stringify(text)} must be one of ${VARIANTS.join(", ")}, ${TOKENS}, ${POLICIES}, ${PROBES}\n${USAGE}`,
+      `--only ${JSON.stringify(text)} must be one of ${VARIANTS.join(", ")}, ${TOKENS}, ${POLICIES}, ${PROBES}, ${HEDGING}\n${USAGE}`,
     );
   return variant;
 }

@@ -1,5 +1,6 @@
 import { constants } from "node:os";
 import { Complaint } from "./complaint.ts";
+import { benchHedging } from "./hedging.ts";
 import { parseOptions, USAGE } from "./options.ts";
 import { benchPolicies } from "./policies.ts";
 import { benchProbes } from "./probes.ts";
@@ -27,6 +28,7 @@ try {
   if (options?.tokens === true) await benchTokens(teardown);
   if (options?.policies === true) await benchPolicies(teardown);
   if (options?.probes === true) await benchProbes(teardown);
+  if (options?.hedging === true) await benchHedging(teardown);
 } catch (error) {
   // What fails because it was interrupted is no news.
   if (!interruption.signal.aborted) {
