@@ -1,0 +1,74 @@
+import { Hono } from "hono";
+import * as v from "valibot";
+import { BackendInputSchema, BackendPatchSchema } from "../../durable/model/backend.ts";
+import { integer, record } from "../../durable/model/fields.ts";
+import { PinInputSchema } from "../../durable/model/health.ts";
+import { LIMITS } from "../../durable/model/limits.ts";
+import { refused, versioned } from "./answer.ts";
+import type { AdminContext } from "./context.ts";
+import { checkOrigin, checkPatchedOrigin } from "./origins.ts";
+import { apply, NothingSchema, type PoolContext, withBackendBody, withView } from "./pool-requests.ts";
+
+const DrainSchema = record({
+  /** How long existing sessions may stay, milliseconds; 0: not at all. Default: the pool's `drainMs`. */
+  forMs: v.optional(integer(0, LIMITS.maxDrainMs)),
+});
+/** The backends of a pool, below `/pools/:pool/backends`. */
+export const backends = new Hono<AdminContext>()
+  .get("/", (context) =>
+    withView(context, (view) => versioned(context, view.version, { backends: view.document.backends })),
+  )
+  .get("/:backend", (context) =>
+    withView(context, (view) => {
+      const id = context.req.param("backend");
+      const backend = view.document.backends.find((candidate) => candidate.id === id);
+      return backend === undefined
+        ? refused(context, {
+            kind: "not-found",
+            detail: `pool ${context.req.param("pool")} has no backend ${id}`,
+          })
+        : versioned(context, view.version, backend);
+    }),
+  )
+  .put("/:backend", (context) =>
+    withBackendBody(context, BackendInputSchema, (pool, id, backend) => {
+      const wrong = checkOrigin(context, "", backend);
+      return wrong === null
+        ? apply(context, pool, { kind: "put-backend", id, backend })
+        : refused(context, wrong);
+    }),
+  )
+  .patch("/:backend", (context) =>
+    withBackendBody(context, BackendPatchSchema, async (pool, id, patch) => {
+      const wrong = await checkPatchedOrigin(context, pool, id, patch);
+      return wrong === null
+        ? apply(context, pool, { kind: "patch-backend", id, patch })
+        : refused(context, wrong);
+    }),
+  )
+  .delete("/:backend", (context) =>
+    withBackendBody(context, NothingSchema, (pool, id) =>
+      apply(context, pool, { kind: "remove-backend", id }),
+    ),
+  )
+  .post("/:backend/drain", (context) =>
+    withBackendBody(context, DrainSchema, (pool, id, { forMs }) =>
+      apply(context, pool, { kind: "drain-backend", id, forMs: forMs ?? null }),
+    ),
+  )
+  .put("/:backend/pin", (context) =>
+    withBackendBody(context, PinInputSchema, (pool, id, pin) =>
+      apply(context, pool, { kind: "pin-backend", id, pin }),
+    ),
+  )
+  .delete("/:backend/pin", (context) => act(context, "unpin-backend"))
+  .post("/:backend/undrain", (context) => act(context, "undrain-backend"))
+  .post("/:backend/disable", (context) => act(context, "disable-backend"))
+  .post("/:backend/enable", (context) => act(context, "enable-backend"));
+
+function act(
+  context: PoolContext,
+  kind: "undrain-backend" | "disable-backend" | "enable-backend" | "unpin-backend",
+): Promise<Response> {
+  return withBackendBody(context, NothingSchema, (pool, id) => apply(context, pool, { kind, id }));
+}

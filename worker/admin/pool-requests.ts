@@ -1,0 +1,101 @@
+import type { Context } from "hono";
+import type * as v from "valibot";
+import type { Applied, PoolChange, PoolCommand } from "../../durable/model/command.ts";
+import { record } from "../../durable/model/fields.ts";
+import { type BackendId, BackendIdSchema, type PoolName, PoolNameSchema } from "../../durable/model/names.ts";
+import { parse } from "../../durable/model/parse.ts";
+import { invalid, type Refusal } from "../../durable/model/refusal.ts";
+import { type Result, refuse } from "../../durable/model/result.ts";
+import type { PoolStatus, PoolView } from "../../durable/model/view.ts";
+import { callObject, readObject } from "../edge/ring-client.ts";
+import { refused, versioned } from "./answer.ts";
+import { type AdminContext, readBody, readPrecondition } from "./context.ts";
+
+export type PoolContext = Context<AdminContext>;
+
+/** The body of a request that has nothing to say. */
+export const NothingSchema = record({});
+
+/** Carries out one change of a pool, and answers with what it did. */
+export async function apply(context: PoolContext, pool: PoolName, command: PoolCommand): Promise<Response> {
+  const applied = await change(context, pool, command);
+  return applied.ok ? written(context, applied.value) : refused(context, applied.refusal);
+}
+
+/** Answers with what a change did. */
+export function written(context: PoolContext, applied: Applied): Response {
+  return versioned(context, applied.version, applied, applied.created ? 201 : 200);
+}
+
+/** Asks the ring for one change, under the conditions that the request names. */
+export async function change(
+  context: PoolContext,
+  pool: PoolName,
+  command: PoolCommand,
+): Promise<Result<Applied>> {
+  const precondition = readPrecondition(context);
+  if (!precondition.ok) return precondition;
+  const asked: PoolChange = { pool, command, precondition: precondition.value };
+  return callObject<Applied>(context.env.RING, pool, "apply", asked);
+}
+
+/** Answers with what `show` makes of the pool that the path names. */
+export async function withView(context: PoolContext, show: (view: PoolView) => Response): Promise<Response> {
+  const name = readName(context, "pool", PoolNameSchema);
+  if (!name.ok) return refused(context, name.refusal);
+  const view = await readObject<PoolView>(context.env.RING, name.value, "view");
+  return view.ok ? show(view.value) : refused(context, noPoolNamed(name.value, view.refusal));
+}
+
+/** Answers with what `show` makes of the status of the pool that the path names. */
+export async function withStatus(
+  context: PoolContext,
+  show: (status: PoolStatus) => Response,
+): Promise<Response> {
+  const name = readName(context, "pool", PoolNameSchema);
+  if (!name.ok) return refused(context, name.refusal);
+  const status = await readObject<PoolStatus>(context.env.RING, name.value, "status");
+  return status.ok ? show(status.value) : refused(context, noPoolNamed(name.value, status.refusal));
+}
+
+/** Answers with what `use` makes of the pool that the path names, and of the body. */
+export async function withBody<const Schema extends v.GenericSchema>(
+  context: PoolContext,
+  schema: Schema,
+  use: (pool: PoolName, body: v.InferOutput<Schema>) => Response | Promise<Response>,
+): Promise<Response> {
+  const name = readName(context, "pool", PoolNameSchema);
+  if (!name.ok) return refused(context, name.refusal);
+  const body = await readBody(context, schema);
+  return body.ok ? use(name.value, body.value) : refused(context, body.refusal);
+}
+
+/** Answers with what `use` makes of the backend that the path names, and of the body. */
+export async function withBackendBody<const Schema extends v.GenericSchema>(
+  context: PoolContext,
+  schema: Schema,
+  use: (pool: PoolName, id: BackendId, body: v.InferOutput<Schema>) => Response | Promise<Response>,
+): Promise<Response> {
+  const id = readName(context, "backend", BackendIdSchema);
+  if (!id.ok) return refused(context, id.refusal);
+  return withBody(context, schema, (pool, body) => use(pool, id.value, body));
+}
+
+/** Reads a name out of the path. */
+export function readName<const Schema extends v.GenericSchema>(
+  context: PoolContext,
+  parameter: string,
+  schema: Schema,
+): Result<v.InferOutput<Schema>> {
+  const name = parse(schema, context.req.param(parameter));
+  if (name.ok || name.refusal.kind !== "invalid") return name;
+  const [{ value, range }] = name.refusal.errors;
+  return refuse(invalid(parameter, value, range));
+}
+
+/** A refusal that names the pool where there is none. */
+export function noPoolNamed(name: PoolName, refusal: Refusal): Refusal {
+  return refusal.kind === "not-found"
+    ? { kind: "not-found", detail: `pool ${name} does not exist` }
+    : refusal;
+}
