@@ -1,6 +1,7 @@
 import { now, randomHex } from "./io/clock.ts";
 import { type Callable, DurableBase } from "./io/durable-base.ts";
 import { Store } from "./io/store.ts";
+import { Waiters } from "./io/waiters.ts";
 import type { Applied, DirectoryChange } from "./model/command.ts";
 import { parse } from "./model/parse.ts";
 import { DEFAULT_POOL_CONFIG } from "./model/pool.ts";
@@ -8,8 +9,8 @@ import { ok, type Result } from "./model/result.ts";
 import type { Route } from "./model/route.ts";
 import type { RoutingTable } from "./model/snapshot.ts";
 import { type SyncReply, SyncRequestSchema } from "./model/sync.ts";
-import type { DirectoryView } from "./model/view.ts";
-import { answerSync, projectConvergence } from "./state/answer-sync.ts";
+import type { ConvergenceRequest, ConvergenceView, DirectoryView } from "./model/view.ts";
+import { answerSync, lookForConvergence, projectConvergence } from "./state/answer-sync.ts";
 import { applyDirectoryCommand } from "./state/directory-command.ts";
 import {
   type DirectoryState,
@@ -23,12 +24,13 @@ import { pace } from "./state/pacing.ts";
 
 /** Holds the routing table and the list of pools: load, pure function, save, reply. */
 export class Directory extends DurableBase {
-  protected override readonly callable: Callable = { reads: ["view"], writes: ["apply", "sync"] };
+  protected override readonly callable: Callable = { reads: ["view"], writes: ["apply", "sync", "converge"] };
 
   #store!: Store<StoredDirectory, Route>;
   #state!: DirectoryState;
   #table!: RoutingTable;
   #ledger!: LeaseLedger;
+  readonly #waiters = new Waiters();
 
   protected override async load(storage: DurableObjectStorage): Promise<void> {
     this.#store = new Store(storage);
@@ -54,11 +56,21 @@ export class Directory extends DurableBase {
   async sync(untrusted: unknown): Promise<Result<SyncReply<RoutingTable>>> {
     const request = parse(SyncRequestSchema, untrusted);
     if (!request.ok) return request;
-    const pacing = pace(DEFAULT_POOL_CONFIG.sync, this.#ledger.size, false, Math.random());
+    const pacing = pace(DEFAULT_POOL_CONFIG.sync, this.#ledger.size, this.#waiters.isAwaited, Math.random());
     const reply = answerSync(this.#ledger, this.#table, request.value, pacing, now(), (leaseMs) =>
       this.#store.writeLongestLeaseMs(leaseMs),
     );
+    this.#waiters.wake();
     return ok(reply);
+  }
+
+  /** How far a version of the routing table has come; waits for it to govern. */
+  async converge(
+    { version, waitMs }: ConvergenceRequest,
+    gone: AbortSignal,
+  ): Promise<Result<ConvergenceView>> {
+    const asked = version ?? this.#state.version;
+    return ok(await this.#waiters.until(() => lookForConvergence(this.#ledger, asked, now()), waitMs, gone));
   }
 
   /** Everything the directory holds. */

@@ -5,6 +5,7 @@ import { EventLog } from "./io/event-log.ts";
 import { makeProbe } from "./io/probe.ts";
 import { Prober } from "./io/prober.ts";
 import { Store } from "./io/store.ts";
+import { type Look, Waiters } from "./io/waiters.ts";
 import type { Applied, PoolChange } from "./model/command.ts";
 import type { EventsRequest, EventsView, Occurrence } from "./model/event.ts";
 import type { BegunProbe, ProbeResult } from "./model/health.ts";
@@ -15,9 +16,9 @@ import { ok, type Result, refuse } from "./model/result.ts";
 import type { Snapshot } from "./model/snapshot.ts";
 import { type Report, type SyncReply, SyncRequestSchema } from "./model/sync.ts";
 import { type EpochMs, earliest, epochMs } from "./model/time.ts";
-import type { PoolStatus, PoolView } from "./model/view.ts";
+import type { ConvergenceRequest, ConvergenceView, PoolStatus, PoolView } from "./model/view.ts";
 import { isHurried, nextDeadlineMs, openDrainUntilMs, passDeadlines } from "./state/agenda.ts";
-import { answerSync, projectConvergence } from "./state/answer-sync.ts";
+import { answerSync, lookForConvergence, projectConvergence } from "./state/answer-sync.ts";
 import { changeEvents } from "./state/change-events.ts";
 import { Counters } from "./state/counters.ts";
 import { Evidence } from "./state/evidence.ts";
@@ -42,7 +43,7 @@ const OVERDUE_MS = 5_000;
 export class Ring extends DurableBase {
   protected override readonly callable: Callable = {
     reads: ["view", "status"],
-    writes: ["apply", "sync", "events", "exportTokens"],
+    writes: ["apply", "sync", "events", "exportTokens", "converge"],
   };
 
   #store!: Store<StoredRing, StoredBackend>;
@@ -51,6 +52,7 @@ export class Ring extends DurableBase {
   #ring: RingState = NO_RING;
   #snapshot: Snapshot | null = null;
   #ledger!: LeaseLedger;
+  readonly #waiters = new Waiters();
   #counters = new Counters();
   readonly #evidence = new Evidence();
   readonly #sessions = new SessionEstimates();
@@ -113,11 +115,14 @@ export class Ring extends DurableBase {
     const { sync } = this.#ring.config;
     const isolates = this.#ledger.size;
     const isUrgent =
-      isHurried(this.#ring) || this.#evidence.isWaiting(refreshIntervalMs(sync, isolates), nowMs);
+      this.#waiters.isAwaited ||
+      isHurried(this.#ring) ||
+      this.#evidence.isWaiting(refreshIntervalMs(sync, isolates), nowMs);
     const pacing = pace(sync, isolates, isUrgent, Math.random());
     const reply = answerSync(this.#ledger, this.#snapshot, request.value, pacing, nowMs, (leaseMs) =>
       this.#store.writeLongestLeaseMs(leaseMs),
     );
+    this.#waiters.wake();
     return ok(reply);
   }
 
@@ -162,6 +167,18 @@ export class Ring extends DurableBase {
     });
   }
 
+  /**
+   * How far a version has come; waits for it to govern. One that is named may be that of the pool's deletion; else there
+   * must be a pool.
+   */
+  async converge(asked: ConvergenceRequest, gone: AbortSignal): Promise<Result<ConvergenceView>> {
+    if (asked.version === null && this.#ring.kind === "absent") return refuse(NO_POOL);
+    const version = asked.version ?? this.#ring.version;
+    return ok(
+      await this.#watch((nowMs) => lookForConvergence(this.#ledger, version, nowMs), asked.waitMs, gone),
+    );
+  }
+
   /** What happened to the health of its backends. */
   async events(request: EventsRequest): Promise<Result<EventsView>> {
     if (this.#passDeadlines(now())) await this.#setAlarm();
@@ -185,6 +202,19 @@ export class Ring extends DurableBase {
     await this.#prober.run();
     await this.#setAlarm();
     await this.#store.settled();
+  }
+
+  /** Looks, and goes on looking until it is done. What is due by then is done first, in case the alarm is late. */
+  async #watch<View>(look: (nowMs: EpochMs) => Look<View>, waitMs: number, gone: AbortSignal): Promise<View> {
+    const { version } = this.#ring;
+    const lookNow = (): Look<View> => {
+      const nowMs = now();
+      this.#passDeadlines(nowMs);
+      return look(nowMs);
+    };
+    const view = await this.#waiters.until(lookNow, waitMs, gone);
+    if (this.#ring.version !== version) await this.#setAlarm();
+    return view;
   }
 
   /** The next probe. Deadlines and webhooks come first, or a drain or an event would wait until all probes are over. */
@@ -289,6 +319,8 @@ export class Ring extends DurableBase {
     this.#prober.wake();
     this.#evidence.adopt(ring.kind === "live" ? ring : null);
     this.#sessions.adopt(ring.kind === "live" ? ring : null, now());
+    if (ring.kind === "live") this.#ledger.allowStale(ring.config.sync.maxStaleMs);
+    this.#waiters.wake();
   }
 
   /** What was counted for a pool that is gone says nothing about one of the same name. */

@@ -28,11 +28,16 @@ const MAX_CALL_BYTES = 4 * LIMITS.bodyBytes;
 
 const CALL = /^\/do\/call\/([A-Za-z]+)$/;
 
+type Write = (argument: unknown, gone: AbortSignal) => Promise<unknown>;
+
 /** Names the methods that may be called from outside, by how their arguments travel. */
 export interface Callable {
   /** `GET`, no arguments: through itty-durable's own router. */
   readonly reads: readonly string[];
-  /** `POST` with one JSON argument in the body, which unlike itty's header may be large. */
+  /**
+   * `POST` with one JSON argument in the body, which unlike itty's header may be large. The method is also given a signal
+   * that its caller has left.
+   */
   readonly writes: readonly string[];
 }
 
@@ -96,10 +101,10 @@ export abstract class DurableBase extends Itty {
       return refusal(413, `a call's body must be at most ${MAX_CALL_BYTES} bytes`);
     try {
       // The name was held against `callable.writes`, so this is one of the subclass's own async methods.
-      const call = (this as unknown as Record<string, (argument: unknown) => Promise<unknown>>)[method];
+      const call = (this as unknown as Record<string, Write>)[method];
       return call === undefined
         ? refusal(403, "not a method of this object")
-        : Response.json(await call.call(this, JSON.parse(new TextDecoder().decode(body))));
+        : Response.json(await call.call(this, JSON.parse(new TextDecoder().decode(body)), request.signal));
     } catch (error) {
       return internalError(error);
     }

@@ -19,8 +19,14 @@ export interface PoolView {
 export interface Convergence {
   /** Isolates that hold a lease. */
   readonly isolates: number;
-  /** Of them, those that may still use an older version. */
+  /** Of them, those that use nothing older than the present version, as they said themselves. */
+  readonly acknowledgedIsolates: number;
+  /** The others: they may still use an older version. */
   readonly outstandingIsolates: number;
+  /** The oldest version that any of them may still use; null: nobody holds a lease. */
+  readonly oldestVersion: number | null;
+  /** How long the outstanding one that has been silent for the longest has not been heard, milliseconds; null: there is none. */
+  readonly worstAgeMs: number | null;
   /** When the present version governs every isolate that reaches the ring in time; null: it does. */
   readonly governsAtMs: EpochMs | null;
   /** Longest lease that may be in anybody's hands, milliseconds. */
@@ -38,6 +44,21 @@ export interface EstimatedSessions {
    * before the object was restarted.
    */
   readonly sinceMs: EpochMs;
+}
+
+/** What became of one change, as whoever asks how far it has come is told. */
+export interface ConvergenceView {
+  /** The version it is about. */
+  readonly version: number;
+  readonly convergence: Convergence;
+}
+
+/** Asks how far a version has come, and waits for it to govern. */
+export interface ConvergenceRequest {
+  /** Null: the present one. */
+  readonly version: number | null;
+  /** Longest wait, milliseconds. 0: the answer comes at once. */
+  readonly waitMs: number;
 }
 
 export interface BackendStatus {

@@ -1,7 +1,7 @@
 import type { Versioned } from "../model/snapshot.ts";
 import type { SyncReply, SyncRequest } from "../model/sync.ts";
 import type { EpochMs } from "../model/time.ts";
-import type { Convergence } from "../model/view.ts";
+import type { Convergence, ConvergenceView } from "../model/view.ts";
 import type { LeaseLedger } from "./lease-ledger.ts";
 import type { Pace } from "./pacing.ts";
 
@@ -32,13 +32,30 @@ export function answerSync<Document extends Versioned>(
   return { kind: "leased", incarnation, version, document, ...pace };
 }
 
-/** How far the present version has come. */
+/** How far a version has come. */
 export function projectConvergence(ledger: LeaseLedger, version: number, nowMs: EpochMs): Convergence {
   const governsAtMs = ledger.governsAtMs(version, nowMs);
+  const isolates = ledger.isolates(nowMs);
+  const outstandingIsolates = ledger.outstandingIsolates(version, nowMs);
+  const unheardMs = ledger.longestUnheardMs(version, nowMs);
   return {
-    isolates: ledger.isolates(nowMs),
-    outstandingIsolates: ledger.outstandingIsolates(version, nowMs),
+    isolates,
+    acknowledgedIsolates: isolates - outstandingIsolates,
+    outstandingIsolates,
+    oldestVersion: ledger.oldestVersion(nowMs),
+    worstAgeMs: unheardMs === null ? null : nowMs - unheardMs,
     governsAtMs: governsAtMs <= nowMs ? null : governsAtMs,
     longestLeaseMs: ledger.longestLeaseMs,
   };
+}
+
+/** How far a version has come, as somebody sees it who waits for it to govern. */
+export function lookForConvergence(
+  ledger: LeaseLedger,
+  version: number,
+  nowMs: EpochMs,
+): { readonly view: ConvergenceView; readonly isDone: boolean; readonly nextMs: EpochMs | null } {
+  const convergence = projectConvergence(ledger, version, nowMs);
+  const { governsAtMs } = convergence;
+  return { view: { version, convergence }, isDone: governsAtMs === null, nextMs: governsAtMs };
 }

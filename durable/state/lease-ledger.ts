@@ -1,5 +1,7 @@
 import type { BackendId } from "../model/names.ts";
-import { after, type EpochMs, later } from "../model/time.ts";
+import { after, type EpochMs, earliest, later } from "../model/time.ts";
+import { Retirements } from "./retirements.ts";
+import { type Closing, type InFlight, type Work, WorkInFlight } from "./work-in-flight.ts";
 
 /** Rate by which an isolate's clock may differ from the ring's. */
 const CLOCK_DRIFT = 0.01;
@@ -29,12 +31,6 @@ interface Entry {
   heardMs: EpochMs;
   /** By rising version, no version in two of them: all it may still be using. */
   grants: readonly Grant[];
-  inFlight: readonly InFlight[];
-}
-
-export interface InFlight {
-  readonly id: BackendId;
-  readonly count: number;
 }
 
 /** What an isolate said of itself when it asked for changes. */
@@ -61,8 +57,12 @@ export function leaseEndMs(nowMs: EpochMs, leaseMs: number): EpochMs {
  */
 export class LeaseLedger {
   readonly #entries = new Map<string, Entry>();
+  readonly #retirements = new Retirements();
+  readonly #work = new WorkInFlight();
   #storedLeaseMs: number;
-  #unknownUntilMs: EpochMs;
+  readonly #unknownUntilMs: EpochMs;
+  /** Longest time that an isolate may serve past its lease with the ring out of reach, by any version published so far. */
+  #maxStaleMs = 0;
   /** When the present period began; periods last until every lease granted in the one before has ended. */
   #periodMs: EpochMs;
   /** Longest lease granted in the present period. */
@@ -82,6 +82,11 @@ export class LeaseLedger {
     return this.#storedLeaseMs;
   }
 
+  /** Takes note that isolates may serve for so long past their lease when the ring is out of reach. */
+  allowStale(maxStaleMs: number): void {
+    this.#maxStaleMs = Math.max(this.#maxStaleMs, maxStaleMs);
+  }
+
   /** Takes note of a sync. False for one that comes after a later one of the same isolate: it must get no lease. */
   hear(heard: Heard, nowMs: EpochMs): boolean {
     this.#sweep(nowMs);
@@ -91,15 +96,19 @@ export class LeaseLedger {
         lastSeq: heard.seq,
         heardMs: nowMs,
         grants: [],
-        inFlight: heard.inFlight,
       });
+      this.#work.hear(heard.isolate, heard.seq, heard.inFlight, nowMs);
       return true;
     }
     if (heard.seq <= entry.lastSeq) return false;
     entry.lastSeq = heard.seq;
     entry.heardMs = nowMs;
-    entry.inFlight = heard.inFlight;
-    entry.grants = entry.grants.filter((grant) => grant.newestVersion >= heard.haveVersion);
+    this.#work.hear(heard.isolate, heard.seq, heard.inFlight, nowMs);
+    this.#keep(
+      entry,
+      entry.grants.filter((grant) => grant.newestVersion >= heard.haveVersion),
+      nowMs,
+    );
     return true;
   }
 
@@ -128,8 +137,14 @@ export class LeaseLedger {
       throw new Error(`lease of ${leaseMs} ms granted, ${this.#storedLeaseMs} ms stored`);
     if (this.#isPeriodOver(nowMs)) this.#beginPeriod(nowMs);
     this.#grantedLeaseMs = Math.max(this.#grantedLeaseMs, leaseMs);
-    const granted = { version, newestVersion: version, untilMs: leaseEndMs(nowMs, leaseMs) };
-    entry.grants = withGrant(entry.grants, granted, nowMs);
+    const untilMs = leaseEndMs(nowMs, leaseMs);
+    this.#keep(
+      entry,
+      entry.grants.filter((grant) => grant.untilMs > nowMs),
+      nowMs,
+    );
+    entry.grants = withGrant(entry.grants, { version, newestVersion: version, untilMs });
+    this.#work.lease(isolate, untilMs, leaseEndMs(nowMs, leaseMs + this.#maxStaleMs));
   }
 
   /**
@@ -137,9 +152,26 @@ export class LeaseLedger {
    * `nowMs`: it does already.
    */
   governsAtMs(version: number, nowMs: EpochMs): EpochMs {
-    let atMs = later(nowMs, this.#unknownUntilMs);
-    for (const entry of this.#entries.values()) atMs = later(atMs, olderUntilMs(entry, version) ?? nowMs);
-    return atMs;
+    return later(nowMs, this.governsSinceMs(version));
+  }
+
+  /**
+   * Since when `version` governs every isolate that reaches the ring in time, or from when on by what is known: sooner, if
+   * isolates acknowledge it before their leases end.
+   */
+  governsSinceMs(version: number): EpochMs {
+    let sinceMs = later(
+      this.#unknownUntilMs,
+      this.#retirements.lastBeforeMs(version) ?? this.#unknownUntilMs,
+    );
+    for (const entry of this.#entries.values())
+      sinceMs = later(sinceMs, olderUntilMs(entry, version) ?? sinceMs);
+    return sinceMs;
+  }
+
+  /** Until when, after a restart, isolates may serve that were not heard since. In the past: all are known. */
+  get unknownUntilMs(): EpochMs {
+    return this.#unknownUntilMs;
   }
 
   /** Whether no isolate that reaches the ring in time uses anything older than `version` any more. */
@@ -159,18 +191,50 @@ export class LeaseLedger {
 
   /** How many isolates may still use something older than `version`. */
   outstandingIsolates(version: number, nowMs: EpochMs): number {
-    return [...this.#entries.values()].filter((entry) => (olderUntilMs(entry, version) ?? nowMs) > nowMs)
-      .length;
+    return this.#outstanding(version, nowMs).length;
+  }
+
+  /** When that one of them was heard which has been silent for the longest; null: there is none. */
+  longestUnheardMs(version: number, nowMs: EpochMs): EpochMs | null {
+    return earliest(this.#outstanding(version, nowMs).map(({ heardMs }) => heardMs));
+  }
+
+  /** The oldest version that anybody known may still use; null: nobody holds a lease. */
+  oldestVersion(nowMs: EpochMs): number | null {
+    let oldest: number | null = null;
+    for (const { grants } of this.#entries.values()) {
+      for (const { version, untilMs } of grants)
+        if (untilMs > nowMs && (oldest === null || version < oldest)) oldest = version;
+    }
+    return oldest;
   }
 
   /** Requests in flight at one backend, as last told by every isolate that holds a lease. */
   inFlight(backend: BackendId, nowMs: EpochMs): number {
-    let sum = 0;
-    for (const entry of this.#entries.values()) {
-      if (!holdsLease(entry, nowMs)) continue;
-      for (const { id, count } of entry.inFlight) if (id === backend) sum += count;
+    return this.#work.at(backend, null, nowMs).count;
+  }
+
+  /** What is in flight at a backend that was closed, and who fell silent since counted until nobody can send it anything. */
+  workAt(backend: BackendId, closing: Closing, nowMs: EpochMs): Work {
+    return this.#work.at(backend, closing, nowMs);
+  }
+
+  /** Takes note that a backend was closed. */
+  close(closing: Closing): void {
+    this.#work.hold(closing);
+  }
+
+  #outstanding(version: number, nowMs: EpochMs): readonly Entry[] {
+    return [...this.#entries.values()].filter((entry) => (olderUntilMs(entry, version) ?? nowMs) > nowMs);
+  }
+
+  /** Of an isolate's grants only these are left; the others fall out of use now, if they had not before. */
+  #keep(entry: Entry, kept: readonly Grant[], nowMs: EpochMs): void {
+    for (const grant of entry.grants) {
+      if (!kept.includes(grant))
+        this.#retirements.add(grant.version, grant.untilMs < nowMs ? grant.untilMs : nowMs);
     }
-    return sum;
+    entry.grants = kept;
   }
 
   #isPeriodOver(nowMs: EpochMs): boolean {
@@ -187,8 +251,11 @@ export class LeaseLedger {
     if (nowMs - this.#sweptMs < SWEEP_MS) return;
     this.#sweptMs = nowMs;
     for (const [isolate, entry] of this.#entries) {
-      if (!holdsLease(entry, nowMs) && nowMs - entry.heardMs >= SWEEP_MS) this.#entries.delete(isolate);
+      if (holdsLease(entry, nowMs) || nowMs - entry.heardMs < SWEEP_MS) continue;
+      this.#keep(entry, [], nowMs);
+      this.#entries.delete(isolate);
     }
+    this.#work.sweep(nowMs);
   }
 }
 
@@ -204,11 +271,11 @@ function olderUntilMs(entry: Entry, version: number): EpochMs | null {
   );
 }
 
-function withGrant(grants: readonly Grant[], granted: Grant, nowMs: EpochMs): readonly Grant[] {
-  const running = grants.filter((grant) => grant.untilMs > nowMs && grant.version !== granted.version);
+function withGrant(grants: readonly Grant[], granted: Grant): readonly Grant[] {
+  const others = grants.filter((grant) => grant.version !== granted.version);
   const same = grants.find((grant) => grant.version === granted.version);
   const merged = same === undefined ? granted : { ...granted, untilMs: later(same.untilMs, granted.untilMs) };
-  const sorted = [...running, merged].toSorted((a, b) => a.version - b.version);
+  const sorted = [...others, merged].toSorted((a, b) => a.version - b.version);
   const [oldest, second, ...rest] = sorted;
   if (sorted.length <= MAX_GRANTS || oldest === undefined || second === undefined) return sorted;
   const untilMs = later(oldest.untilMs, second.untilMs);

@@ -213,7 +213,10 @@ it("tells how far a change has come", () => {
   ask({ isolate: "two", version: 2, haveVersion: 2, atMs: 1_000 });
   expect(projectConvergence(ledger, 2, after(NOON, 1_000))).toEqual({
     isolates: 2,
+    acknowledgedIsolates: 1,
     outstandingIsolates: 1,
+    oldestVersion: 1,
+    worstAgeMs: 1_000,
     governsAtMs: leaseEndMs(NOON, 30_000),
     longestLeaseMs: 32_000,
   });

@@ -20,7 +20,13 @@ import type { Result } from "../../durable/model/result.ts";
 import { type RouteInput, RouteInputSchema } from "../../durable/model/route.ts";
 import type { RoutingTable, Snapshot, Versioned } from "../../durable/model/snapshot.ts";
 import type { SyncReply, SyncRequestSchema } from "../../durable/model/sync.ts";
-import type { DirectoryView, PoolStatus, PoolView } from "../../durable/model/view.ts";
+import type {
+  ConvergenceRequest,
+  ConvergenceView,
+  DirectoryView,
+  PoolStatus,
+  PoolView,
+} from "../../durable/model/view.ts";
 import { callObject, readObject } from "../../worker/edge/ring-client.ts";
 
 type BackendWords = number | Partial<v.InferInput<typeof BackendInputSchema>>;
@@ -120,6 +126,16 @@ abstract class Held<Document extends Versioned, Command, View> {
 
   tryView(): Promise<Result<View>> {
     return readObject(this.#namespace, this.name, "view");
+  }
+
+  /** Asks how far a version has come, the present one unless one is named, and waits for so long. */
+  async converge(
+    asked: Partial<ConvergenceRequest> = {},
+    gone: AbortSignal = new AbortController().signal,
+  ): Promise<ConvergenceView> {
+    const request = { version: null, waitMs: 0, ...asked };
+    const wait = { waitMs: request.waitMs, gone };
+    return accepted(await callObject<ConvergenceView>(this.#namespace, this.name, "converge", request, wait));
   }
 
   /** One sync of an isolate that holds nothing, unless `words` say otherwise. */

@@ -174,7 +174,10 @@ describe("how far a change has come", () => {
     const { convergence } = await held.status();
     expect(convergence).toEqual({
       isolates: 0,
+      acknowledgedIsolates: 0,
       outstandingIsolates: 0,
+      oldestVersion: null,
+      worstAgeMs: null,
       longestLeaseMs: 64_000,
       governsAtMs: Date.now() + carefulMs(64_000),
     });

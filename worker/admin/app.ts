@@ -9,7 +9,8 @@ import { problem, refused, versioned } from "./answer.ts";
 import { authenticate } from "./auth.ts";
 import type { AdminContext } from "./context.ts";
 import { pools } from "./pools.ts";
-import { routes } from "./routes.ts";
+import { directoryOf, routes } from "./routes.ts";
+import { showConvergence } from "./wait.ts";
 
 /** Whether a request is for the admin API and so never for a backend, however its path is written. */
 export function isAdminRequest({ hostname, path }: Target, { adminHost, adminPrefix }: Settings): boolean {
@@ -56,11 +57,16 @@ export function createAdmin(settings: Settings): Hono<AdminContext> {
     const view = await readObject<DirectoryView>(context.env.DIRECTORY, DIRECTORY_NAME, "view");
     return view.ok ? versioned(context, view.value.version, view.value) : refused(context, view.refusal);
   });
+  // Not below /routes, where it would be the name of a route.
+  admin.get(`${settings.adminPrefix}/convergence`, async (context) => {
+    const shown = await showConvergence(context, directoryOf(context));
+    return shown.ok ? shown.value : refused(context, shown.refusal);
+  });
   admin.notFound((context) =>
     problem(context, {
       status: 404,
       title: "Not found",
-      detail: `${context.req.method} ${context.req.path} is no endpoint; there are ${settings.adminPrefix}/pools, /routes and /status`,
+      detail: `${context.req.method} ${context.req.path} is no endpoint; there are ${settings.adminPrefix}/pools, /routes, /status and /convergence`,
     }),
   );
   admin.onError((error, context) => {

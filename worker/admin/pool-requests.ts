@@ -8,8 +8,9 @@ import { invalid, type Refusal } from "../../durable/model/refusal.ts";
 import { type Result, refuse } from "../../durable/model/result.ts";
 import type { PoolStatus, PoolView } from "../../durable/model/view.ts";
 import { callObject, readObject } from "../edge/ring-client.ts";
-import { refused, versioned } from "./answer.ts";
+import { refused } from "./answer.ts";
 import { type AdminContext, readBody, readPrecondition } from "./context.ts";
+import { type Publisher, readWait, written } from "./wait.ts";
 
 export type PoolContext = Context<AdminContext>;
 
@@ -18,13 +19,17 @@ export const NothingSchema = record({});
 
 /** Carries out one change of a pool, and answers with what it did. */
 export async function apply(context: PoolContext, pool: PoolName, command: PoolCommand): Promise<Response> {
+  const waitMs = readWait(context);
+  if (!waitMs.ok) return refused(context, waitMs.refusal);
   const applied = await change(context, pool, command);
-  return applied.ok ? written(context, applied.value) : refused(context, applied.refusal);
+  return applied.ok
+    ? written(context, ringOf(context, pool), applied.value, waitMs.value)
+    : refused(context, applied.refusal);
 }
 
-/** Answers with what a change did. */
-export function written(context: PoolContext, applied: Applied): Response {
-  return versioned(context, applied.version, applied, applied.created ? 201 : 200);
+/** The ring of a pool. */
+export function ringOf({ env }: PoolContext, pool: PoolName): Publisher {
+  return { namespace: env.RING, name: pool };
 }
 
 /** Asks the ring for one change, under the conditions that the request names. */

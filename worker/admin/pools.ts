@@ -23,11 +23,12 @@ import {
   noPoolNamed,
   type PoolContext,
   readName,
+  ringOf,
   withBody,
   withStatus,
   withView,
-  written,
 } from "./pool-requests.ts";
+import { readWait, showConvergence, written } from "./wait.ts";
 
 /** `after`: the id of the last event one has. */
 const EventsQuerySchema = record({
@@ -53,6 +54,12 @@ export const pools = new Hono<AdminContext>()
   .get("/:pool/status", (context) =>
     withStatus(context, (status) => versioned(context, status.version, status)),
   )
+  .get("/:pool/convergence", async (context) => {
+    const name = readName(context, "pool", PoolNameSchema);
+    if (!name.ok) return refused(context, name.refusal);
+    const shown = await showConvergence(context, ringOf(context, name.value));
+    return shown.ok ? shown.value : refused(context, noPoolNamed(name.value, shown.refusal));
+  })
   .get("/:pool/events", showEvents)
   .get("/:pool/tokens", (context) =>
     withStatus(context, (status) => versioned(context, status.version, status.tokens)),
@@ -82,11 +89,13 @@ async function putPool(context: PoolContext): Promise<Response> {
     if (wrongWebhook !== null) return refused(context, wrongWebhook);
     const precondition = readPrecondition(context);
     if (!precondition.ok) return refused(context, precondition.refusal);
+    const waitMs = readWait(context);
+    if (!waitMs.ok) return refused(context, waitMs.refusal);
     // The directory first: it knows how many pools there may be. A pool it lists in vain is taken off again.
     const listed = await changeDirectory(context, { kind: "add-pool", name: pool });
     if (!listed.ok) return refused(context, listed.refusal);
     const applied = await change(context, pool, { kind: "put-pool", document });
-    if (applied.ok) return written(context, applied.value);
+    if (applied.ok) return written(context, ringOf(context, pool), applied.value, waitMs.value);
     if (listed.value.created) await changeDirectory(context, { kind: "remove-pool", name: pool });
     return refused(context, applied.refusal);
   });
@@ -98,12 +107,14 @@ async function putPool(context: PoolContext): Promise<Response> {
  */
 async function deletePool(context: PoolContext): Promise<Response> {
   return withBody(context, NothingSchema, async (pool) => {
+    const waitMs = readWait(context);
+    if (!waitMs.ok) return refused(context, waitMs.refusal);
     const stale = await isStale(context, pool);
     if (stale !== null) return refused(context, stale);
     const unlisted = await changeDirectory(context, { kind: "remove-pool", name: pool });
     if (!unlisted.ok) return refused(context, unlisted.refusal);
     const deleted = await change(context, pool, { kind: "delete-pool" });
-    if (deleted.ok) return written(context, deleted.value);
+    if (deleted.ok) return written(context, ringOf(context, pool), deleted.value, waitMs.value);
     if (deleted.refusal.kind === "stale-version" && deleted.refusal.actual !== "none") {
       await changeDirectory(context, { kind: "add-pool", name: pool });
     }

@@ -10,6 +10,7 @@ import type { DirectoryView } from "../../durable/model/view.ts";
 import { callObject, DIRECTORY_NAME, readObject } from "../edge/ring-client.ts";
 import { refused, versioned } from "./answer.ts";
 import { type AdminContext, readBody, readPrecondition } from "./context.ts";
+import { type Publisher, readWait, written } from "./wait.ts";
 
 type RouteContext = Context<AdminContext>;
 
@@ -53,11 +54,18 @@ async function change(
   if (!id.ok) return refused(context, id.refusal);
   const precondition = readPrecondition(context);
   if (!precondition.ok) return refused(context, precondition.refusal);
+  const waitMs = readWait(context);
+  if (!waitMs.ok) return refused(context, waitMs.refusal);
   const asked: DirectoryChange = { command: command(id.value), precondition: precondition.value };
   const applied = await callObject<Applied>(context.env.DIRECTORY, DIRECTORY_NAME, "apply", asked);
   return applied.ok
-    ? versioned(context, applied.value.version, applied.value, applied.value.created ? 201 : 200)
+    ? written(context, directoryOf(context), applied.value, waitMs.value)
     : refused(context, applied.refusal);
+}
+
+/** The directory, which publishes the routes. */
+export function directoryOf({ env }: RouteContext): Publisher {
+  return { namespace: env.DIRECTORY, name: DIRECTORY_NAME };
 }
 
 function readId(context: RouteContext): Result<RouteId> {

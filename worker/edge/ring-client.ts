@@ -8,6 +8,14 @@ export const DIRECTORY_NAME = "directory";
 /** Longest wait for an object, milliseconds. */
 const CALL_TIMEOUT_MS = 5_000;
 
+/** A call that the object may take its time for. */
+export interface Wait {
+  /** How long it was asked to wait at most, milliseconds. */
+  readonly waitMs: number;
+  /** Aborted when nobody waits any more; the object then drops the call. */
+  readonly gone: AbortSignal;
+}
+
 /** An object that could not be reached, or that failed. What it refuses is a `Result` and not this. */
 export class ObjectUnavailable extends Error {
   override readonly name = "ObjectUnavailable";
@@ -22,15 +30,16 @@ export class ObjectUnavailable extends Error {
 export async function callObject<Value>(
   namespace: DurableObjectNamespace,
   name: string,
-  method: "apply" | "sync" | "events" | "exportTokens",
+  method: "apply" | "sync" | "events" | "exportTokens" | "converge",
   argument: unknown,
+  wait: Wait | null = null,
 ): Promise<Result<Value>> {
   try {
     const response = await namespace.getByName(name).fetch(`https://itty-durable/do/call/${method}`, {
       method: "POST",
       headers: { "do-name": name },
       body: JSON.stringify(argument),
-      signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
+      signal: timeout(wait),
     });
     if (!response.ok) throw new Error(`status ${response.status}: ${await response.text()}`);
     return await response.json<Result<Value>>();
@@ -60,4 +69,10 @@ export async function readObject<Value>(
   } catch (cause) {
     throw new ObjectUnavailable(`${method} of ${name} failed`, { cause });
   }
+}
+
+function timeout(wait: Wait | null): AbortSignal {
+  return wait === null
+    ? AbortSignal.timeout(CALL_TIMEOUT_MS)
+    : AbortSignal.any([AbortSignal.timeout(CALL_TIMEOUT_MS + wait.waitMs), wait.gone]);
 }
