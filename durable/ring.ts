@@ -11,6 +11,7 @@ import type { EventsRequest, EventsView, Occurrence } from "./model/event.ts";
 import type { BegunProbe, ProbeResult } from "./model/health.ts";
 import { parse } from "./model/parse.ts";
 import type { QuicLbExport } from "./model/quic-lb-export.ts";
+import type { ReceiptsRequest, ReceiptsView } from "./model/receipt.ts";
 import type { Refusal } from "./model/refusal.ts";
 import { ok, type Result, refuse } from "./model/result.ts";
 import type { Snapshot } from "./model/snapshot.ts";
@@ -30,9 +31,11 @@ import { ProbeSchedule } from "./state/probe-schedule.ts";
 import { applyProbe } from "./state/probing.ts";
 import { projectSnapshot } from "./state/project.ts";
 import { projectQuicLbExport, projectTokensView } from "./state/project-tokens.ts";
+import { lookForReceipts } from "./state/receipt.ts";
 import { applyPoolCommand } from "./state/ring-command.ts";
-import { NO_RING, type RingState, toDocument } from "./state/ring-state.ts";
+import { type LiveRing, NO_RING, type RingState, toDocument } from "./state/ring-state.ts";
 import { SessionEstimates } from "./state/session-estimates.ts";
+import { stampStops } from "./state/stops.ts";
 import type { Moment, TokenKeys } from "./state/token-configs.ts";
 import { type StoredBackend, type StoredRing, upgradeRing } from "./state/upgrade.ts";
 
@@ -43,7 +46,7 @@ const OVERDUE_MS = 5_000;
 export class Ring extends DurableBase {
   protected override readonly callable: Callable = {
     reads: ["view", "status"],
-    writes: ["apply", "sync", "events", "exportTokens", "converge"],
+    writes: ["apply", "sync", "events", "exportTokens", "converge", "receipts"],
   };
 
   #store!: Store<StoredRing, StoredBackend>;
@@ -179,6 +182,15 @@ export class Ring extends DurableBase {
     );
   }
 
+  /** Whether backends can be stopped; waits until they can. */
+  async receipts({ of, waitMs }: ReceiptsRequest, gone: AbortSignal): Promise<Result<ReceiptsView>> {
+    const look = (nowMs: EpochMs): Look<Result<ReceiptsView>> =>
+      this.#ring.kind === "absent" || this.#snapshot === null
+        ? { view: refuse(NO_POOL), isDone: true, nextMs: null }
+        : lookForReceipts({ ring: this.#ring, snapshot: this.#snapshot, ledger: this.#ledger, nowMs }, of);
+    return this.#watch(look, waitMs, gone);
+  }
+
   /** What happened to the health of its backends. */
   async events(request: EventsRequest): Promise<Result<EventsView>> {
     if (this.#passDeadlines(now())) await this.#setAlarm();
@@ -297,7 +309,9 @@ export class Ring extends DurableBase {
   }
 
   /** Writes the pool, what happened to it and who is to be told, all or nothing; memory follows only when that succeeded. */
-  #save(next: RingState, occurrences: readonly Occurrence[] = []): void {
+  #save(changed: RingState, occurrences: readonly Occurrence[] = []): void {
+    const { longestLeaseMs } = this.#ledger;
+    const next = stampStops(this.#ring, changed, { nowMs: now(), longestLeaseMs });
     const { head, rows } = toStore(next);
     const events = this.#log.number(occurrences, next.version);
     const outbox = this.#courier.plan(next, events);
@@ -319,8 +333,14 @@ export class Ring extends DurableBase {
     this.#prober.wake();
     this.#evidence.adopt(ring.kind === "live" ? ring : null);
     this.#sessions.adopt(ring.kind === "live" ? ring : null, now());
-    if (ring.kind === "live") this.#ledger.allowStale(ring.config.sync.maxStaleMs);
+    if (ring.kind === "live") this.#keepLedger(ring);
     this.#waiters.wake();
+  }
+
+  /** What the ledger has to know of a version before any isolate gets it. */
+  #keepLedger({ config, stops, version }: LiveRing): void {
+    this.#ledger.allowStale(config.sync.maxStaleMs);
+    for (const stop of stops.closed) if (stop.version === version) this.#ledger.close(stop);
   }
 
   /** What was counted for a pool that is gone says nothing about one of the same name. */

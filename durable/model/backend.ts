@@ -62,17 +62,19 @@ export const LabelNameSchema = v.pipe(
   v.check((name) => !NO_LABELS.includes(name), NO_LABEL_RANGE),
 );
 
+/** Value of a label. */
+export const LabelValueSchema = v.pipe(
+  v.string(LABEL_RANGE),
+  v.maxLength(LIMITS.labelValueLength, LABEL_RANGE),
+);
+
 const LabelsSchema = v.pipe(
   v.custom<Record<string, unknown>>(
     (labels) => typeof labels === "object" && !Array.isArray(labels),
     LABELS_RANGE,
   ),
   v.check((labels) => !NO_LABELS.some((name) => Object.hasOwn(labels, name)), NO_LABEL_RANGE),
-  v.record(
-    LabelNameSchema,
-    v.pipe(v.string(LABEL_RANGE), v.maxLength(LIMITS.labelValueLength, LABEL_RANGE)),
-    LABELS_RANGE,
-  ),
+  v.record(LabelNameSchema, LabelValueSchema, LABELS_RANGE),
   v.check(
     (labels) => Object.keys(labels).length <= LIMITS.labelsPerBackend,
     `must hold at most ${LIMITS.labelsPerBackend} labels`,

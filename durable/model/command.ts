@@ -2,7 +2,14 @@ import type { BackendInput, BackendPatch } from "./backend.ts";
 import type { PinInput } from "./health.ts";
 import type { BackendId, PoolName, RouteId } from "./names.ts";
 import type { PoolDocument, PoolPatch } from "./pool.ts";
+import type { Labelled } from "./receipt.ts";
 import type { RouteInput, RoutePatch } from "./route.ts";
+
+/** A command that is refused where nobody would be left to take new traffic. */
+interface Forcible {
+  /** Not even then. Default false. */
+  readonly force?: boolean | undefined;
+}
 
 /** A change an operator asks of one pool. */
 export type PoolCommand =
@@ -13,11 +20,15 @@ export type PoolCommand =
   | { readonly kind: "rotate-keys" }
   | { readonly kind: "put-backend"; readonly id: BackendId; readonly backend: BackendInput }
   | { readonly kind: "patch-backend"; readonly id: BackendId; readonly patch: BackendPatch }
-  | { readonly kind: "remove-backend"; readonly id: BackendId }
+  | ({ readonly kind: "remove-backend"; readonly id: BackendId } & Forcible)
   /** `forMs` null: the pool's `drainMs`. */
-  | { readonly kind: "drain-backend"; readonly id: BackendId; readonly forMs: number | null }
+  | ({ readonly kind: "drain-backend"; readonly id: BackendId; readonly forMs: number | null } & Forcible)
+  /** Drains all active backends that have the label, in one version. */
+  | ({ readonly kind: "drain-labelled"; readonly forMs: number | null } & Labelled & Forcible)
+  /** Takes that back, of whichever of them are draining. */
+  | ({ readonly kind: "undrain-labelled" } & Labelled)
   | { readonly kind: "undrain-backend"; readonly id: BackendId }
-  | { readonly kind: "disable-backend"; readonly id: BackendId }
+  | ({ readonly kind: "disable-backend"; readonly id: BackendId } & Forcible)
   | { readonly kind: "enable-backend"; readonly id: BackendId }
   | { readonly kind: "pin-backend"; readonly id: BackendId; readonly pin: PinInput }
   | { readonly kind: "unpin-backend"; readonly id: BackendId };

@@ -202,6 +202,11 @@ const poolEntries = {
   headerTimeoutMs: v.optional(HeaderTimeoutSchema, 15_000),
   /** How long a drain lets existing sessions stay when the command does not say, milliseconds. Default 5 minutes. */
   drainMs: v.optional(integer(0, LIMITS.maxDrainMs), 300_000),
+  /**
+   * An ordinary response, which isolates do not follow to its end, counts as over so long after its headers, milliseconds.
+   * Default 5000. Receipts go by it; too short, and a backend is called safe to stop that is still sending one.
+   */
+  settleMs: v.optional(integer(0, 600_000), 5_000),
   sync: v.optional(
     v.pipe(
       record(syncEntries),

@@ -28,7 +28,7 @@ export function unobserved({ probe, startsAs }: HealthCheck, nowMs: EpochMs): Ob
 }
 
 /** Whether an operator wants a backend to take new traffic. */
-export function isWanted({ admin, weight }: HeldBackend): boolean {
+export function isWanted({ admin, weight }: Pick<HeldBackend, "admin" | "weight">): boolean {
   return admin.kind === "active" && weight > 0;
 }
 

@@ -97,13 +97,13 @@ export class LeaseLedger {
         heardMs: nowMs,
         grants: [],
       });
-      this.#work.hear(heard.isolate, heard.seq, heard.inFlight, nowMs);
+      this.#work.hear(heard, nowMs);
       return true;
     }
     if (heard.seq <= entry.lastSeq) return false;
     entry.lastSeq = heard.seq;
     entry.heardMs = nowMs;
-    this.#work.hear(heard.isolate, heard.seq, heard.inFlight, nowMs);
+    this.#work.hear(heard, nowMs);
     this.#keep(
       entry,
       entry.grants.filter((grant) => grant.newestVersion >= heard.haveVersion),
@@ -211,17 +211,17 @@ export class LeaseLedger {
 
   /** Requests in flight at one backend, as last told by every isolate that holds a lease. */
   inFlight(backend: BackendId, nowMs: EpochMs): number {
-    return this.#work.at(backend, null, nowMs).count;
+    return this.#work.count(backend, nowMs);
   }
 
   /** What is in flight at a backend that was closed, and who fell silent since counted until nobody can send it anything. */
   workAt(backend: BackendId, closing: Closing, nowMs: EpochMs): Work {
-    return this.#work.at(backend, closing, nowMs);
+    return this.#work.atClosed(backend, closing, nowMs);
   }
 
   /** Takes note that a backend was closed. */
   close(closing: Closing): void {
-    this.#work.hold(closing);
+    this.#work.close(closing);
   }
 
   #outstanding(version: number, nowMs: EpochMs): readonly Entry[] {

@@ -6,17 +6,21 @@ import { LIMITS } from "../model/limits.ts";
 import type { BackendId, PoolName } from "../model/names.ts";
 import { parse } from "../model/parse.ts";
 import { type PoolConfig, PoolConfigSchema, type PoolDocument, type PoolPatch } from "../model/pool.ts";
+import type { Labelled } from "../model/receipt.ts";
 import { invalid, type Refusal } from "../model/refusal.ts";
 import { ok, type Result, refuse } from "../model/result.ts";
 import { after, type EpochMs } from "../model/time.ts";
 import { diff } from "./diff.ts";
 import { stampServing, unobserved } from "./health.ts";
+import { withLabel } from "./labels.ts";
+import { findLastBackend } from "./last-backend.ts";
 import { merge } from "./merge.ts";
 import { newTokens, nextTokens } from "./pool-tokens.ts";
 import { checkPrecondition } from "./precondition.ts";
 import { forgetProbes } from "./probing.ts";
 import { type HeldBackend, type LiveRing, type RingState, toDocument } from "./ring-state.ts";
 import { giveServerIds, type TakenServerIds } from "./server-ids.ts";
+import { noStops } from "./stops.ts";
 import { type Moment, smallestSpace, spreadingConfig } from "./token-configs.ts";
 
 /** What a command needs besides the state: the moment, and the names a new pool gets. */
@@ -52,6 +56,8 @@ export function applyPoolCommand(
   if (command.kind === "delete-pool") return deletePool(state);
   const next = change(state, command, context.nowMs);
   if (!next.ok) return next;
+  const last = findLastBackend(state, next.value.backends, command);
+  if (last !== null) return refuse(last);
   const isRotation = command.kind === "rotate-keys";
   return conclude(state, { isRotation, ...next.value }, context);
 }
@@ -103,6 +109,8 @@ function adminStatesIn(command: PoolCommand): readonly { field: string; admin: A
     case "remove-backend":
     case "drain-backend":
     case "undrain-backend":
+    case "drain-labelled":
+    case "undrain-labelled":
     case "disable-backend":
     case "enable-backend":
     case "pin-backend":
@@ -147,6 +155,7 @@ function putPool(
     version: state.version + 1,
     config,
     tokens,
+    stops: noStops(context.nowMs),
     backends: named.value,
   };
   return ok({
@@ -198,6 +207,13 @@ function change(state: LiveRing, command: ChangeCommand, nowMs: EpochMs): Result
       });
     case "undrain-backend":
       return setAdmin(state, command.id, nowMs, ["active", "draining"], { kind: "active" });
+    case "drain-labelled":
+      return setLabelled(state, command, nowMs, "active", {
+        kind: "draining",
+        untilMs: after(nowMs, command.forMs ?? state.config.drainMs),
+      });
+    case "undrain-labelled":
+      return setLabelled(state, command, nowMs, "draining", { kind: "active" });
     case "disable-backend":
       return setAdmin(state, command.id, nowMs, ["active", "draining", "disabled"], { kind: "disabled" });
     case "enable-backend":
@@ -254,6 +270,25 @@ function setAdmin(
           detail: `backend ${id} is ${held.admin.kind}; this needs it to be ${from.join(" or ")}`,
         }),
   );
+}
+
+/** Sets what is wanted of every backend that has a label and is in the state `from`; others of them stay as they are. */
+function setLabelled(
+  state: LiveRing,
+  labelled: Labelled,
+  nowMs: EpochMs,
+  from: AdminState["kind"],
+  admin: AdminState,
+): Result<Body> {
+  const found = withLabel(state, labelled);
+  if (!found.ok) return found;
+  const { config } = state;
+  const backends = state.backends.map((held) =>
+    found.value.includes(held) && held.admin.kind === from
+      ? hold(held.id, { ...held, admin }, held, { nowMs, health: config.health })
+      : held,
+  );
+  return ok({ config, backends });
 }
 
 function setPin(state: LiveRing, id: BackendId, pin: Pin | null): Result<Body> {

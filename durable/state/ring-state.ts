@@ -4,6 +4,7 @@ import type { PoolName } from "../model/names.ts";
 import type { PoolConfig, PoolDocument } from "../model/pool.ts";
 import type { EpochMs } from "../model/time.ts";
 import type { ReservedServerId, RestingServerId } from "./server-ids.ts";
+import type { Stops } from "./stops.ts";
 import type { HeldConfig, RestingCodepoint } from "./token-configs.ts";
 
 /** A backend and whether its drain deadline has passed, which the alarm records so that state alone tells what it admits. */
@@ -43,6 +44,7 @@ export interface LiveRing {
   readonly secret: string;
   readonly config: PoolConfig;
   readonly tokens: HeldTokens;
+  readonly stops: Stops;
   readonly backends: readonly HeldBackend[];
 }
 

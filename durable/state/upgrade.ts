@@ -4,14 +4,17 @@ import { diff } from "./diff.ts";
 import { unobserved } from "./health.ts";
 import { newTokens } from "./pool-tokens.ts";
 import type { AbsentRing, HeldBackend, HeldTokens, LiveRing, RingState } from "./ring-state.ts";
+import { noStops, type Stops } from "./stops.ts";
 import type { Moment } from "./token-configs.ts";
 
 /** A pool as any version of this code may have stored it. */
 export type StoredRing =
   | AbsentRing
-  | (Omit<LiveRing, "tokens" | "backends"> & {
+  | (Omit<LiveRing, "tokens" | "stops" | "backends"> & {
       /** Absent in what was stored before there were tokens. */
       readonly tokens?: HeldTokens;
+      /** Absent in what was stored before there were receipts. */
+      readonly stops?: Stops;
     });
 
 /** Fields of a backend that were not stored from the beginning. */
@@ -45,14 +48,18 @@ export function upgradeRing(
       observed: row.observed ?? unobserved(config.value.health, moment.nowMs),
     };
   });
-  const { tokens, ...rest } = head;
+  const { tokens, stops, ...rest } = head;
   const isInShape =
-    tokens !== undefined && diff(head.config, config.value).length === 0 && diff(rows, backends).length === 0;
+    tokens !== undefined &&
+    stops !== undefined &&
+    diff(head.config, config.value).length === 0 &&
+    diff(rows, backends).length === 0;
   return {
     ...rest,
     version: isInShape ? rest.version : rest.version + 1,
     config: config.value,
     tokens: tokens ?? newTokens(config.value, moment),
+    stops: stops ?? noStops(moment.nowMs),
     backends,
   };
 }

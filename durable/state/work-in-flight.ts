@@ -2,33 +2,38 @@ import type { BackendId } from "../model/names.ts";
 import { type EpochMs, later } from "../model/time.ts";
 
 /** Backends of which it is remembered when work there was last told of; the longest unheard of go first. */
-const MAX_TIMES = 4_000;
+const MAX_ENDED = 4_000;
 
 export interface InFlight {
   readonly id: BackendId;
   readonly count: number;
 }
 
-/** When nobody was to send anything to a backend any more, and when nobody does, not even isolates that are cut off. */
+/** What an isolate says of its work. */
+interface Account {
+  readonly isolate: string;
+  readonly seq: number;
+  readonly inFlight: readonly InFlight[];
+}
+
+/** Since when nobody is to send anything to a backend, and when nobody does any more, not even isolates that are cut off. */
 export interface Closing {
   readonly atMs: EpochMs;
   readonly certainAtMs: EpochMs;
 }
 
-interface Told {
-  readonly seq: number;
-  readonly inFlight: readonly InFlight[];
+interface Told extends Account {
   leaseUntilMs: EpochMs;
   /** Until when it may serve without hearing from the ring. */
   staleUntilMs: EpochMs;
   keptUntilMs: EpochMs;
 }
 
-/** What is in flight at a backend. */
+/** What is in flight at a closed backend. */
 export interface Work {
   /** Requests, as last told by whoever counts. */
   readonly count: number;
-  /** When there last was any; null: none was told of. Of no meaning while there is. */
+  /** When it was last told that some of it may be over; null: it never was. */
   readonly lastMs: EpochMs | null;
 }
 
@@ -39,21 +44,21 @@ export interface Work {
 export class WorkInFlight {
   /** Those that told of any. */
   readonly #told = new Map<string, Told>();
-  /** When an isolate last told that its work at a backend is over; the latest last. */
+  /** When an isolate was heard again that had told of work at a backend; the latest last. */
   readonly #endedMs = new Map<BackendId, EpochMs>();
 
   /** Takes note of what an isolate tells; what comes after something later of the same isolate is nothing new. */
-  hear(isolate: string, seq: number, inFlight: readonly InFlight[], nowMs: EpochMs): void {
+  hear({ isolate, seq, inFlight }: Account, nowMs: EpochMs): void {
     const before = this.#told.get(isolate);
     if (before !== undefined && seq <= before.seq) return;
+    if (before !== undefined) this.#end(before, nowMs);
     const busy = inFlight.filter(({ count }) => count > 0);
-    const ids = new Set(busy.map(({ id }) => id));
-    for (const { id } of before?.inFlight ?? []) if (!ids.has(id)) this.#end(id, nowMs);
     if (busy.length === 0) {
       this.#told.delete(isolate);
       return;
     }
     this.#told.set(isolate, {
+      isolate,
       seq,
       inFlight: busy,
       leaseUntilMs: before?.leaseUntilMs ?? nowMs,
@@ -71,27 +76,34 @@ export class WorkInFlight {
     told.keptUntilMs = later(told.keptUntilMs, staleUntilMs);
   }
 
-  /** A backend was closed: whoever may have sent it something is remembered until nobody can any more. */
-  hold({ atMs, certainAtMs }: Closing): void {
+  /** A backend was closed: whoever may be sending it something is remembered until nobody can any more. */
+  close({ atMs, certainAtMs }: Closing): void {
     for (const told of this.#told.values()) {
       if (told.staleUntilMs > atMs) told.keptUntilMs = later(told.keptUntilMs, certainAtMs);
     }
   }
 
+  /** Requests in flight at a backend, as told by isolates that hold a lease. */
+  count(backend: BackendId, nowMs: EpochMs): number {
+    let sum = 0;
+    for (const told of this.#told.values()) if (told.leaseUntilMs > nowMs) sum += countAt(told, backend);
+    return sum;
+  }
+
   /**
-   * What is in flight at a backend. Isolates that hold a lease count; where the backend is closed, so does until
-   * `certainAtMs` whoever could have been serving when that was done.
+   * What is in flight at a closed backend. Beside isolates that hold a lease, whoever could be serving when it was closed
+   * counts until `certainAtMs`.
    */
-  at(backend: BackendId, closing: Closing | null, nowMs: EpochMs): Work {
+  atClosed(backend: BackendId, closing: Closing, nowMs: EpochMs): Work {
     let count = 0;
     let lastMs = this.#endedMs.get(backend) ?? null;
-    for (const { inFlight, leaseUntilMs, staleUntilMs } of this.#told.values()) {
-      const here = inFlight.find(({ id }) => id === backend)?.count ?? 0;
+    for (const told of this.#told.values()) {
+      const here = countAt(told, backend);
       if (here === 0) continue;
-      const isHeld = closing !== null && staleUntilMs > closing.atMs;
-      const untilMs = isHeld ? later(leaseUntilMs, closing.certainAtMs) : leaseUntilMs;
+      const mayServe = told.staleUntilMs > closing.atMs;
+      const untilMs = mayServe ? later(told.leaseUntilMs, closing.certainAtMs) : told.leaseUntilMs;
       if (untilMs > nowMs) count += here;
-      else lastMs = lastMs === null ? untilMs : later(lastMs, untilMs);
+      else lastMs = later(lastMs ?? untilMs, untilMs);
     }
     return { count, lastMs };
   }
@@ -100,16 +112,22 @@ export class WorkInFlight {
   sweep(nowMs: EpochMs): void {
     for (const [isolate, told] of this.#told) {
       if (told.keptUntilMs > nowMs) continue;
-      for (const { id } of told.inFlight) this.#end(id, told.keptUntilMs);
+      this.#end(told, told.keptUntilMs);
       this.#told.delete(isolate);
     }
   }
 
-  #end(id: BackendId, atMs: EpochMs): void {
-    const knownMs = this.#endedMs.get(id) ?? atMs;
-    this.#endedMs.delete(id);
-    this.#endedMs.set(id, later(knownMs, atMs));
-    const [longest] = this.#endedMs.keys();
-    if (this.#endedMs.size > MAX_TIMES && longest !== undefined) this.#endedMs.delete(longest);
+  #end({ inFlight }: Told, atMs: EpochMs): void {
+    for (const { id } of inFlight) {
+      const lastMs = later(this.#endedMs.get(id) ?? atMs, atMs);
+      this.#endedMs.delete(id);
+      this.#endedMs.set(id, lastMs);
+      const [longest] = this.#endedMs.keys();
+      if (this.#endedMs.size > MAX_ENDED && longest !== undefined) this.#endedMs.delete(longest);
+    }
   }
+}
+
+function countAt({ inFlight }: Told, backend: BackendId): number {
+  return inFlight.find(({ id }) => id === backend)?.count ?? 0;
 }

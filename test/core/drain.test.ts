@@ -71,7 +71,7 @@ it("opens a drain again that is given more time", () => {
 });
 
 function drain(ring: RingState, forMs: number): RingState {
-  const command = { kind: "drain-backend", id: backendId("a"), forMs } as const;
+  const command = { kind: "drain-backend", id: backendId("a"), forMs, force: true } as const;
   const result = applyPoolCommand(ring, command, CONTEXT);
   return result.ok ? result.value.state : ring;
 }

@@ -196,7 +196,7 @@ it.each([
   ["enable-backend", "a", { kind: "active" }],
   ["enable-backend", "c", { kind: "active" }],
 ] as const)("%s %s leads to its admin state", (kind, id, admin) => {
-  expect(adminOf(next(THREE, { kind, id: backendId(id), forMs: null }), id)).toEqual(admin);
+  expect(adminOf(next(THREE, { kind, id: backendId(id), forMs: null, force: true }), id)).toEqual(admin);
 });
 
 it.each([
@@ -212,7 +212,7 @@ it.each([
 
 it("drains for as long as the command says, and as the pool says when it does not", () => {
   const drained = (forMs: number | null) =>
-    adminOf(next(THREE, { kind: "drain-backend", id: backendId("a"), forMs }), "a");
+    adminOf(next(THREE, { kind: "drain-backend", id: backendId("a"), forMs, force: true }), "a");
   expect(drained(1_000)).toEqual({ kind: "draining", untilMs: after(NOON, 1_000) });
   expect(drained(null)).toEqual({ kind: "draining", untilMs: after(NOON, THREE.config.drainMs) });
 });
@@ -372,7 +372,7 @@ it.each([
     "backends",
     { backends: [] },
     "(a list of 0)",
-    "is not known here; known: policy, keylessPolicy, hashBalanceFactor, ringPoints, slowStart, tiers, maxInFlight, waiting, health, retry, shed, affinity, stickyDebtRounds, connections, tokens, sessions, headerTimeoutMs, drainMs, sync",
+    "is not known here; known: policy, keylessPolicy, hashBalanceFactor, ringPoints, slowStart, tiers, maxInFlight, waiting, health, retry, shed, affinity, stickyDebtRounds, connections, tokens, sessions, headerTimeoutMs, drainMs, settleMs, sync",
   ],
   [
     "sync",

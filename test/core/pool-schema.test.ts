@@ -75,6 +75,7 @@ const DEFAULTS = {
   },
   headerTimeoutMs: 15_000,
   drainMs: 300_000,
+  settleMs: 5_000,
   sync: { refreshMs: 5_000, leaseMs: 30_000, waitMs: 2_000, maxStaleMs: 3_600_000, maxPerSecond: 100 },
 };
 
@@ -108,6 +109,7 @@ it.each([
   ["headerTimeoutMs", 9, "must be an integer 10…600000"],
   ["headerTimeoutMs", 600_001, "must be an integer 10…600000"],
   ["stickyDebtRounds", 1_001, "must be an integer 0…1000"],
+  ["settleMs", 600_001, "must be an integer 0…600000"],
   ["drainMs", -1, "must be an integer 0…604800000"],
   ["drainMs", 604_800_001, "must be an integer 0…604800000"],
 ])("refuses %s of %j", (field, value, range) => {
@@ -382,7 +384,7 @@ it.each([
   [
     "",
     {},
-    "policy, keylessPolicy, hashBalanceFactor, ringPoints, slowStart, tiers, maxInFlight, waiting, health, retry, shed, affinity, stickyDebtRounds, connections, tokens, sessions, headerTimeoutMs, drainMs, sync, backends",
+    "policy, keylessPolicy, hashBalanceFactor, ringPoints, slowStart, tiers, maxInFlight, waiting, health, retry, shed, affinity, stickyDebtRounds, connections, tokens, sessions, headerTimeoutMs, drainMs, settleMs, sync, backends",
   ],
   ["sync.", { sync: {} }, "refreshMs, leaseMs, waitMs, maxStaleMs, maxPerSecond"],
   ["connections.", { connections: {} }, "maxEntries, idleMs"],

@@ -52,7 +52,7 @@ function put(id: string): PoolCommand {
 }
 
 function remove(id: string): PoolCommand {
-  return { kind: "remove-backend", id: backendId(id) };
+  return { kind: "remove-backend", id: backendId(id), force: true };
 }
 
 function ids(ring: LiveRing): Readonly<Record<string, number>> {

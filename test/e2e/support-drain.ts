@@ -13,7 +13,7 @@ export async function bindAndDrain(scene: Scene): Promise<void> {
   scene.answers((_, response) => response.end());
   await scene.ask({ headers: [BOUND] });
   const { backend, admin, name } = scene;
-  await admin.do("POST", `/pools/${name}/backends/${backend.id}/drain`, { forMs: 3_600_000 });
+  await admin.do("POST", `/pools/${name}/backends/${backend.id}/drain`, { forMs: 3_600_000, force: true });
   await vi.waitFor(
     async () => {
       await scene.ask({ headers: [BOUND] });

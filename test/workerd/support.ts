@@ -15,6 +15,7 @@ import {
   RouteIdSchema,
 } from "../../durable/model/names.ts";
 import { type PoolDocument, PoolDocumentSchema } from "../../durable/model/pool.ts";
+import type { Receipt, ReceiptsRequest, ReceiptsView } from "../../durable/model/receipt.ts";
 import type { Refusal } from "../../durable/model/refusal.ts";
 import type { Result } from "../../durable/model/result.ts";
 import { type RouteInput, RouteInputSchema } from "../../durable/model/route.ts";
@@ -208,9 +209,22 @@ export class HeldRing extends Held<Snapshot, PoolCommand, PoolView> {
     return this.do({ kind: "put-pool", document: pool(backends, config) });
   }
 
-  /** Drains one backend; without `forMs` for as long as the pool says. */
+  /** Drains one backend, the last one too; without `forMs` for as long as the pool says. */
   drain(name: string, forMs: number | null = null): Promise<Applied> {
-    return this.do({ kind: "drain-backend", id: id(name), forMs });
+    return this.do({ kind: "drain-backend", id: id(name), forMs, force: true });
+  }
+
+  /** Whether a backend can be stopped; waits for so long until it can. */
+  async receipt(name: string, waitMs = 0): Promise<Receipt> {
+    const { receipts } = accepted(await this.receipts({ id: id(name) }, waitMs));
+    const [receipt] = receipts;
+    if (receipt === undefined) throw new Error("no receipt came");
+    return receipt;
+  }
+
+  receipts(of: ReceiptsRequest["of"], waitMs = 0): Promise<Result<ReceiptsView>> {
+    const wait = { waitMs, gone: new AbortController().signal };
+    return callObject<ReceiptsView>(env.RING, this.name, "receipts", { of, waitMs }, wait);
   }
 
   /** Pins one backend's health. */

@@ -1,18 +1,13 @@
 import { Hono } from "hono";
-import * as v from "valibot";
 import { BackendInputSchema, BackendPatchSchema } from "../../durable/model/backend.ts";
-import { integer, record } from "../../durable/model/fields.ts";
 import { PinInputSchema } from "../../durable/model/health.ts";
-import { LIMITS } from "../../durable/model/limits.ts";
 import { refused, versioned } from "./answer.ts";
 import type { AdminContext } from "./context.ts";
+import { DrainSchema, ForcibleSchema } from "./drains.ts";
 import { checkOrigin, checkPatchedOrigin } from "./origins.ts";
 import { apply, NothingSchema, type PoolContext, withBackendBody, withView } from "./pool-requests.ts";
+import { showReceipt } from "./receipts.ts";
 
-const DrainSchema = record({
-  /** How long existing sessions may stay, milliseconds; 0: not at all. Default: the pool's `drainMs`. */
-  forMs: v.optional(integer(0, LIMITS.maxDrainMs)),
-});
 /** The backends of a pool, below `/pools/:pool/backends`. */
 export const backends = new Hono<AdminContext>()
   .get("/", (context) =>
@@ -47,13 +42,14 @@ export const backends = new Hono<AdminContext>()
     }),
   )
   .delete("/:backend", (context) =>
-    withBackendBody(context, NothingSchema, (pool, id) =>
-      apply(context, pool, { kind: "remove-backend", id }),
+    withBackendBody(context, ForcibleSchema, (pool, id, { force }) =>
+      apply(context, pool, { kind: "remove-backend", id, force }),
     ),
   )
+  .get("/:backend/receipt", showReceipt)
   .post("/:backend/drain", (context) =>
-    withBackendBody(context, DrainSchema, (pool, id, { forMs }) =>
-      apply(context, pool, { kind: "drain-backend", id, forMs: forMs ?? null }),
+    withBackendBody(context, DrainSchema, (pool, id, { forMs, force }) =>
+      apply(context, pool, { kind: "drain-backend", id, forMs: forMs ?? null, force }),
     ),
   )
   .put("/:backend/pin", (context) =>
@@ -63,12 +59,16 @@ export const backends = new Hono<AdminContext>()
   )
   .delete("/:backend/pin", (context) => act(context, "unpin-backend"))
   .post("/:backend/undrain", (context) => act(context, "undrain-backend"))
-  .post("/:backend/disable", (context) => act(context, "disable-backend"))
+  .post("/:backend/disable", (context) =>
+    withBackendBody(context, ForcibleSchema, (pool, id, { force }) =>
+      apply(context, pool, { kind: "disable-backend", id, force }),
+    ),
+  )
   .post("/:backend/enable", (context) => act(context, "enable-backend"));
 
 function act(
   context: PoolContext,
-  kind: "undrain-backend" | "disable-backend" | "enable-backend" | "unpin-backend",
+  kind: "undrain-backend" | "enable-backend" | "unpin-backend",
 ): Promise<Response> {
   return withBackendBody(context, NothingSchema, (pool, id) => apply(context, pool, { kind, id }));
 }

@@ -15,6 +15,7 @@ import { callObject, DIRECTORY_NAME, readObject } from "../edge/ring-client.ts";
 import { refused, versioned } from "./answer.ts";
 import { backends } from "./backends.ts";
 import { type AdminContext, readPrecondition } from "./context.ts";
+import { drains } from "./drains.ts";
 import { checkOrigin, checkWebhooks } from "./origins.ts";
 import {
   apply,
@@ -28,6 +29,7 @@ import {
   withStatus,
   withView,
 } from "./pool-requests.ts";
+import { showReceipts } from "./receipts.ts";
 import { readWait, showConvergence, written } from "./wait.ts";
 
 /** `after`: the id of the last event one has. */
@@ -60,6 +62,7 @@ export const pools = new Hono<AdminContext>()
     const shown = await showConvergence(context, ringOf(context, name.value));
     return shown.ok ? shown.value : refused(context, noPoolNamed(name.value, shown.refusal));
   })
+  .get("/:pool/receipts", showReceipts)
   .get("/:pool/events", showEvents)
   .get("/:pool/tokens", (context) =>
     withStatus(context, (status) => versioned(context, status.version, status.tokens)),
@@ -76,6 +79,7 @@ export const pools = new Hono<AdminContext>()
         : refused(context, noPoolNamed(pool, exported.refusal));
     }),
   )
+  .route("/", drains)
   .route("/:pool/backends", backends);
 
 /** Makes the pool as the document says, whatever it was before, and answers with the differences. */

@@ -30,7 +30,7 @@ export class ObjectUnavailable extends Error {
 export async function callObject<Value>(
   namespace: DurableObjectNamespace,
   name: string,
-  method: "apply" | "sync" | "events" | "exportTokens" | "converge",
+  method: "apply" | "sync" | "events" | "exportTokens" | "converge" | "receipts",
   argument: unknown,
   wait: Wait | null = null,
 ): Promise<Result<Value>> {

@@ -13,6 +13,7 @@ import type { Admits, Snapshot, SnapshotBackend, TokenConfig } from "../../../du
 import { type EpochMs, epochMs } from "../../../durable/model/time.ts";
 import { unobserved } from "../../../durable/state/health.ts";
 import type { HeldBackend, LiveRing } from "../../../durable/state/ring-state.ts";
+import { noStops } from "../../../durable/state/stops.ts";
 import type { HeldConfig, Moment } from "../../../durable/state/token-configs.ts";
 import { Availability } from "../../../worker/core/availability.ts";
 import type { Wait } from "../../../worker/core/latency.ts";
@@ -98,6 +99,7 @@ export function pool(
       resting: { serverIds: [], codepoints: [] },
       issuedUntilMs: epochMs(0),
     },
+    stops: noStops(epochMs(0)),
     backends: Object.entries(backends).map(([id, told], index) => heldBackend(id, told, index)),
   };
 }

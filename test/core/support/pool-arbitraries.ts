@@ -123,8 +123,13 @@ export const POOL_COMMAND: fc.Arbitrary<PoolCommand> = fc.oneof(
   fc.record({ kind: fc.constant("delete-pool") }),
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("put-backend"), ...ID, backend: BACKEND }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("patch-backend"), ...ID, patch: BACKEND_PATCH }) },
-  fc.record({ kind: fc.constant("remove-backend"), ...ID }),
-  fc.record({ kind: fc.constant("drain-backend"), ...ID, forMs: fc.constantFrom(null, 0, 5_000) }),
+  fc.record({ kind: fc.constant("remove-backend"), ...ID, force: fc.boolean() }),
+  fc.record({
+    kind: fc.constant("drain-backend"),
+    ...ID,
+    forMs: fc.constantFrom(null, 0, 5_000),
+    force: fc.boolean(),
+  }),
   fc.record({
     kind: fc.constantFrom("undrain-backend", "disable-backend", "enable-backend", "unpin-backend"),
     ...ID,

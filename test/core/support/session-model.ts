@@ -107,6 +107,10 @@ export class SessionModel implements Witness {
       case "rotate-keys":
       case "pin-backend":
       case "unpin-backend":
+        return;
+      case "drain-labelled":
+      case "undrain-labelled":
+        throw new Error(`${command.kind} is not modelled`);
     }
   }
 

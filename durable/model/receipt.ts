@@ -1,0 +1,72 @@
+import type { BackendId } from "./names.ts";
+import type { EpochMs } from "./time.ts";
+
+/**
+ * Where a backend is on its way out. `active`: it serves. `ejected`: it gets nothing because of its health, and may come back
+ * by itself. `draining`: its sessions stay until the deadline. `expired`: its drain is over, `disabled`, `removed`: it gets
+ * nothing by an operator's wish, and it is not certain yet that nothing is left. `safe`: it can be stopped.
+ */
+export type ReceiptState = "active" | "ejected" | "draining" | "expired" | "disabled" | "removed" | "safe";
+
+/** The answer to "is it safe to stop now?". */
+export interface Receipt {
+  readonly id: BackendId;
+  readonly state: ReceiptState;
+  /**
+   * The version in which it was closed; while it is not, the present one. Isolates that may still use something older are
+   * outstanding.
+   */
+  readonly version: number;
+  /**
+   * Nothing more will be sent there by any isolate that reaches the ring in time, and nothing is open there. A backend
+   * that is not closed is never safe, however little it gets.
+   */
+  readonly safe: boolean;
+  /**
+   * Since when it is safe; or from when on it will be by what is known, sooner if isolates acknowledge. While it drains:
+   * if nothing is in flight by then. Null: nobody knows, because something is in flight, or it is not on its way out.
+   */
+  readonly safeAtMs: EpochMs | null;
+  /**
+   * From when on no isolate at all sends anything there, not even one that is cut off from the ring and serves what it has
+   * for `maxStaleMs`; null: it is not on its way out.
+   */
+  readonly certainAtMs: EpochMs | null;
+  /** Deadline of its drain; null when none runs or it has passed. */
+  readonly drainsUntilMs: EpochMs | null;
+  /**
+   * Requests in flight there, as isolates last told. Once it is closed, what one told that fell silent counts until
+   * `certainAtMs`.
+   */
+  readonly inFlight: number;
+  /** Isolates that may still use something older than `version`. */
+  readonly outstandingIsolates: number;
+  /** After a restart of the ring: until when there may be isolates that it has not heard of, which hold anything; null: none. */
+  readonly unheardUntilMs: EpochMs | null;
+}
+
+/** Receipts, and what they come to together. */
+export interface ReceiptsView {
+  /** Of the pool. */
+  readonly version: number;
+  /** All of them are. */
+  readonly safe: boolean;
+  /** When the last of them is; null: nobody knows. */
+  readonly safeAtMs: EpochMs | null;
+  readonly certainAtMs: EpochMs | null;
+  readonly inFlight: number;
+  readonly receipts: readonly Receipt[];
+}
+
+/** Backends that have a label of this value. */
+export interface Labelled {
+  readonly label: string;
+  readonly value: string;
+}
+
+/** Asks for the receipt of one backend, or of all that are in the pool and have a label, and waits for it to be safe. */
+export interface ReceiptsRequest {
+  readonly of: { readonly id: BackendId } | Labelled;
+  /** Longest wait, milliseconds. 0: the answer comes at once. */
+  readonly waitMs: number;
+}

@@ -1,0 +1,144 @@
+import type { BackendId } from "../model/names.ts";
+import type { PoolConfig } from "../model/pool.ts";
+import type { Receipt, ReceiptState, ReceiptsRequest, ReceiptsView } from "../model/receipt.ts";
+import type { Refusal } from "../model/refusal.ts";
+import { ok, type Result, refuse } from "../model/result.ts";
+import type { Snapshot } from "../model/snapshot.ts";
+import { after, type EpochMs, earliest, later } from "../model/time.ts";
+import { openDrainUntilMs } from "./agenda.ts";
+import { withLabel } from "./labels.ts";
+import { type LeaseLedger, leaseEndMs } from "./lease-ledger.ts";
+import type { HeldBackend, LiveRing } from "./ring-state.ts";
+import type { Stop } from "./stops.ts";
+
+/**
+ * A request that has waited longer for its answer is told of by its own context, milliseconds: a second by the isolate's
+ * clock, which may be slower than ours.
+ */
+const UNTOLD_MS = 1_100;
+
+/** What receipts are made of. */
+export interface Books {
+  readonly ring: LiveRing;
+  readonly snapshot: Snapshot;
+  readonly ledger: LeaseLedger;
+  readonly nowMs: EpochMs;
+}
+
+/** Receipts as somebody sees them who waits for all of them to be safe. */
+interface ReceiptsLook {
+  readonly view: Result<ReceiptsView>;
+  readonly isDone: boolean;
+  readonly nextMs: EpochMs | null;
+}
+
+export function lookForReceipts(books: Books, of: ReceiptsRequest["of"]): ReceiptsLook {
+  const receipts = findReceipts(books, of);
+  if (!receipts.ok) return { view: receipts, isDone: true, nextMs: null };
+  const view = sumUp(books.ring.version, receipts.value);
+  const times = receipts.value.flatMap(({ safeAtMs, certainAtMs }) => [safeAtMs, certainAtMs]);
+  const nextMs = earliest(times.filter((time) => time !== null && time > books.nowMs));
+  return { view: ok(view), isDone: view.safe, nextMs };
+}
+
+function findReceipts(books: Books, of: ReceiptsRequest["of"]): Result<readonly Receipt[]> {
+  const { ring } = books;
+  if ("label" in of) {
+    const found = withLabel(ring, of);
+    return found.ok
+      ? ok(found.value.map((backend) => receiptOf(books, backend, stopOf(ring, backend.id))))
+      : found;
+  }
+  const backend = ring.backends.find(({ id }) => id === of.id) ?? null;
+  const stop = stopOf(ring, of.id);
+  if (backend !== null) return ok([receiptOf(books, backend, stop)]);
+  return stop === null ? refuse(noBackend(ring, of.id)) : ok([receiptOfClosed(books, stop, "removed")]);
+}
+
+function stopOf({ stops }: LiveRing, id: BackendId): Stop | null {
+  return stops.closed.find((stop) => stop.id === id) ?? null;
+}
+
+function noBackend({ pool }: LiveRing, id: BackendId): Refusal {
+  return { kind: "not-found", detail: `pool ${pool} has no backend ${id}, and none was removed lately` };
+}
+
+function sumUp(version: number, receipts: readonly Receipt[]): ReceiptsView {
+  return {
+    version,
+    safe: receipts.every(({ safe }) => safe),
+    safeAtMs: latest(receipts.map(({ safeAtMs }) => safeAtMs)),
+    certainAtMs: latest(receipts.map(({ certainAtMs }) => certainAtMs)),
+    inFlight: receipts.reduce((sum, { inFlight }) => sum + inFlight, 0),
+    receipts,
+  };
+}
+
+/** The latest of some times; null where one is not known. */
+function latest(times: readonly (EpochMs | null)[]): EpochMs | null {
+  return times.reduce((last, time) => (last === null || time === null ? null : later(last, time)));
+}
+
+function receiptOf(books: Books, backend: HeldBackend, stop: Stop | null): Receipt {
+  if (stop !== null)
+    return receiptOfClosed(books, stop, backend.admin.kind === "disabled" ? "disabled" : "expired");
+  const { ring, snapshot, ledger, nowMs } = books;
+  const { id } = backend;
+  const untilMs = openDrainUntilMs(backend);
+  const isEjected = snapshot.backends.some((each) => each.id === id && each.isEjected);
+  return {
+    id,
+    state: untilMs !== null ? "draining" : isEjected ? "ejected" : "active",
+    version: ring.version,
+    safe: false,
+    safeAtMs: untilMs === null ? null : safeAfterMs(ring.config, leaseEndMs(untilMs, ledger.longestLeaseMs)),
+    certainAtMs: untilMs === null ? null : certainAfterMs(books, untilMs),
+    drainsUntilMs: untilMs,
+    inFlight: ledger.inFlight(id, nowMs),
+    outstandingIsolates: ledger.outstandingIsolates(ring.version, nowMs),
+    unheardUntilMs: unheardUntilMs(books),
+  };
+}
+
+/** When it will be certain that nobody sends a backend anything that is closed at `untilMs`. */
+function certainAfterMs({ ring, ledger }: Books, untilMs: EpochMs): EpochMs {
+  const endMs = leaseEndMs(untilMs, ledger.longestLeaseMs + ring.config.sync.maxStaleMs);
+  return later(endMs, ring.stops.staleUntilMs);
+}
+
+function receiptOfClosed(books: Books, stop: Stop, state: ReceiptState): Receipt {
+  const { ring, ledger, nowMs } = books;
+  const work = ledger.workAt(stop.id, stop, nowMs);
+  const settledMs = safeAfterMs(ring.config, ledger.governsSinceMs(stop.version));
+  // What was told of may have been an ordinary response, of which only the headers are waited for.
+  const idleMs =
+    work.lastMs === null ? settledMs : later(settledMs, after(work.lastMs, ring.config.settleMs));
+  const safe = work.count === 0 && idleMs <= nowMs;
+  return {
+    id: stop.id,
+    state: safe ? "safe" : state,
+    version: stop.version,
+    safe,
+    safeAtMs: work.count === 0 ? idleMs : null,
+    certainAtMs: stop.certainAtMs,
+    drainsUntilMs: null,
+    inFlight: work.count,
+    outstandingIsolates: ledger.outstandingIsolates(stop.version, nowMs),
+    unheardUntilMs: unheardUntilMs(books),
+  };
+}
+
+/**
+ * When nothing can be left of what was sent before a version governed. Whatever the ring does not hear of is over by then:
+ * an isolate that acknowledged told what it had in flight, and its ordinary responses had their headers, so `settleMs` is
+ * enough. One that fell silent, and whose lease ran out, may have sent something at the last moment; if that waits for its
+ * answer for longer than `UNTOLD_MS`, its context tells, and `waitMs` is what that may take; if not, it has its headers by
+ * then, and `settleMs` begins.
+ */
+function safeAfterMs({ settleMs, sync }: PoolConfig, governsSinceMs: EpochMs): EpochMs {
+  return after(governsSinceMs, UNTOLD_MS + Math.max(settleMs, sync.waitMs));
+}
+
+function unheardUntilMs({ ledger, nowMs }: Books): EpochMs | null {
+  return ledger.unknownUntilMs > nowMs ? ledger.unknownUntilMs : null;
+}
