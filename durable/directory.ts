@@ -1,8 +1,19 @@
+import { Archive } from "./archive.ts";
 import { now, randomHex } from "./io/clock.ts";
 import { type Callable, DurableBase } from "./io/durable-base.ts";
 import { Store } from "./io/store.ts";
 import { Waiters } from "./io/waiters.ts";
 import type { Applied, DirectoryChange } from "./model/command.ts";
+import {
+  askedBy,
+  type Cause,
+  type Difference,
+  type LostLeasesView,
+  type PastDocument,
+  selfMade,
+  type VersionsRequest,
+  type VersionsView,
+} from "./model/history.ts";
 import { parse } from "./model/parse.ts";
 import { DEFAULT_POOL_CONFIG } from "./model/pool.ts";
 import { ok, type Result } from "./model/result.ts";
@@ -17,6 +28,7 @@ import {
   newDirectory,
   projectTable,
   type StoredDirectory,
+  toDirectoryDocument,
   upgradeDirectory,
 } from "./state/directory-state.ts";
 import { LeaseLedger } from "./state/lease-ledger.ts";
@@ -24,9 +36,13 @@ import { pace } from "./state/pacing.ts";
 
 /** Holds the routing table and the list of pools: load, pure function, save, reply. */
 export class Directory extends DurableBase {
-  protected override readonly callable: Callable = { reads: ["view"], writes: ["apply", "sync", "converge"] };
+  protected override readonly callable: Callable = {
+    reads: ["view"],
+    writes: ["apply", "check", "sync", "converge", "versions", "documentAt", "difference", "lostLeases"],
+  };
 
   #store!: Store<StoredDirectory, Route>;
+  #archive!: Archive;
   #state!: DirectoryState;
   #table!: RoutingTable;
   #ledger!: LeaseLedger;
@@ -34,22 +50,37 @@ export class Directory extends DurableBase {
 
   protected override async load(storage: DurableObjectStorage): Promise<void> {
     this.#store = new Store(storage);
-    this.#ledger = new LeaseLedger(this.#store.readLongestLeaseMs(), now());
+    this.#archive = new Archive(storage, "routes");
+    this.#ledger = new LeaseLedger(this.#store.readLongestLeaseMs(), now(), (gone) =>
+      this.#archive.countGone(gone, this.#state.version, now()),
+    );
     const stored = this.#store.read();
     const secret = randomHex(16);
-    // The first one is written at once: its name for this deployment must not change with the next restart. So is a secret.
-    if (stored === null) this.#save(newDirectory(crypto.randomUUID(), secret));
-    else if (stored.head.secret === undefined) this.#save(upgradeDirectory(stored.head, stored.rows, secret));
-    else this.#adopt(upgradeDirectory(stored.head, stored.rows, secret));
+    const state =
+      stored === null
+        ? newDirectory(crypto.randomUUID(), secret)
+        : upgradeDirectory(stored.head, stored.rows, secret);
+    // The first one is written at once: its name for this deployment must not change with the next restart. So is a secret,
+    // and what was stored before there was a history is its first entry.
+    const isKnown = stored?.head.version === state.version && state.version === this.#archive.newest;
+    if (isKnown) this.#adopt(state);
+    else this.#save(null, state, selfMade("start"));
   }
 
   /** Carries out one change. Nothing is changed when it is refused, or when storage fails. */
   async apply(change: DirectoryChange): Promise<Result<Applied>> {
     const next = applyDirectoryCommand(this.#state, change.command, change.precondition);
     if (!next.ok) return next;
-    if (next.value.state !== this.#state) this.#save(next.value.state);
+    const { state } = next.value;
+    if (state !== this.#state) this.#save(this.#state, state, askedBy(change.author, change.command.kind));
     await this.#store.settled();
     return ok(next.value.applied);
+  }
+
+  /** What a change would do, or why it would be refused. Nothing is changed. */
+  async check({ command, precondition }: DirectoryChange): Promise<Result<Applied>> {
+    const next = applyDirectoryCommand(this.#state, command, precondition);
+    return next.ok ? ok(next.value.applied) : next;
   }
 
   /** Answers an isolate that asks for changes. */
@@ -85,10 +116,38 @@ export class Directory extends DurableBase {
     });
   }
 
-  /** Writes first; memory follows only when that succeeded. */
-  #save(next: DirectoryState): void {
+  /** Who changed what, and when. */
+  async versions(request: VersionsRequest): Promise<Result<VersionsView>> {
+    return ok(this.#archive.versions(request));
+  }
+
+  /** The routes and the list of pools as they were at a version. */
+  async documentAt({ version }: Pick<PastDocument, "version">): Promise<Result<PastDocument>> {
+    return this.#archive.documentAt(version);
+  }
+
+  /** What is different between two versions. */
+  async difference(between: Pick<Difference, "from" | "to">): Promise<Result<Difference>> {
+    return this.#archive.difference(between);
+  }
+
+  /** When isolates were lost that may have been at work. */
+  async lostLeases(): Promise<Result<LostLeasesView>> {
+    this.#ledger.sweep(now());
+    return ok(this.#archive.lostLeases());
+  }
+
+  /** Writes first, together with who made it so; memory follows only when that succeeded. */
+  #save(before: DirectoryState | null, next: DirectoryState, cause: Cause): void {
     const { routes, ...head } = next;
-    this.#store.write(head, routes);
+    this.#store.write(head, routes, () =>
+      this.#archive.record(
+        { ...cause, version: next.version, atMs: now(), changes: [] },
+        before === null ? null : toDirectoryDocument(before),
+        toDirectoryDocument(next),
+      ),
+    );
+    if (before !== null) this.#ledger.sweep(now());
     this.#adopt(next);
   }
 

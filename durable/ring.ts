@@ -1,3 +1,4 @@
+import { Archive } from "./archive.ts";
 import { Courier } from "./courier.ts";
 import { now, randomHex } from "./io/clock.ts";
 import { type Callable, DurableBase } from "./io/durable-base.ts";
@@ -9,6 +10,16 @@ import { type Look, Waiters } from "./io/waiters.ts";
 import type { Applied, PoolChange } from "./model/command.ts";
 import type { EventsRequest, EventsView, Occurrence } from "./model/event.ts";
 import type { BegunProbe, ProbeResult } from "./model/health.ts";
+import {
+  askedBy,
+  type Cause,
+  type Difference,
+  type LostLeasesView,
+  type PastDocument,
+  selfMade,
+  type VersionsRequest,
+  type VersionsView,
+} from "./model/history.ts";
 import { parse } from "./model/parse.ts";
 import type { QuicLbExport } from "./model/quic-lb-export.ts";
 import type { ReceiptsRequest, ReceiptsView } from "./model/receipt.ts";
@@ -22,6 +33,7 @@ import { isHurried, nextDeadlineMs, openDrainUntilMs, passDeadlines } from "./st
 import { answerSync, lookForConvergence, projectConvergence } from "./state/answer-sync.ts";
 import { changeEvents } from "./state/change-events.ts";
 import { Counters } from "./state/counters.ts";
+import { diff } from "./state/diff.ts";
 import { Evidence } from "./state/evidence.ts";
 import { healthOf } from "./state/health.ts";
 import { judge } from "./state/judge.ts";
@@ -32,11 +44,12 @@ import { applyProbe } from "./state/probing.ts";
 import { projectSnapshot } from "./state/project.ts";
 import { projectQuicLbExport, projectTokensView } from "./state/project-tokens.ts";
 import { lookForReceipts } from "./state/receipt.ts";
-import { applyPoolCommand } from "./state/ring-command.ts";
+import { applyPoolCommand, type Transition } from "./state/ring-command.ts";
 import { type LiveRing, NO_RING, type RingState, toDocument } from "./state/ring-state.ts";
 import { SessionEstimates } from "./state/session-estimates.ts";
 import { stampStops } from "./state/stops.ts";
 import type { Moment, TokenKeys } from "./state/token-configs.ts";
+import { tell } from "./state/told.ts";
 import { type StoredBackend, type StoredRing, upgradeRing } from "./state/upgrade.ts";
 
 /** An alarm so late is not coming: it was not set, or given up after it had failed some times. */
@@ -46,11 +59,24 @@ const OVERDUE_MS = 5_000;
 export class Ring extends DurableBase {
   protected override readonly callable: Callable = {
     reads: ["view", "status"],
-    writes: ["apply", "sync", "events", "exportTokens", "converge", "receipts"],
+    writes: [
+      "apply",
+      "check",
+      "sync",
+      "events",
+      "versions",
+      "documentAt",
+      "difference",
+      "lostLeases",
+      "exportTokens",
+      "converge",
+      "receipts",
+    ],
   };
 
   #store!: Store<StoredRing, StoredBackend>;
   #log!: EventLog;
+  #archive!: Archive;
   #courier!: Courier;
   #ring: RingState = NO_RING;
   #snapshot: Snapshot | null = null;
@@ -71,12 +97,15 @@ export class Ring extends DurableBase {
   protected override async load(storage: DurableObjectStorage): Promise<void> {
     this.#store = new Store(storage);
     this.#log = new EventLog(storage);
+    this.#archive = new Archive(storage, "backends");
     this.#courier = new Courier(this.#log, this.environment, () => {
       this.#prober.wake();
       return this.#setAlarm();
     });
     this.#sinceMs = now();
-    this.#ledger = new LeaseLedger(this.#store.readLongestLeaseMs(), this.#sinceMs);
+    this.#ledger = new LeaseLedger(this.#store.readLongestLeaseMs(), this.#sinceMs, (gone) =>
+      this.#archive.countGone(gone, this.#ring.version, now()),
+    );
     this.#schedule = new ProbeSchedule(await alarmOr(this.#sinceMs, storage));
     this.#load(this.#store.read());
     try {
@@ -90,19 +119,23 @@ export class Ring extends DurableBase {
   /** Carries out one change. Nothing is changed when it is refused, or when storage fails. */
   async apply(change: PoolChange): Promise<Result<Applied>> {
     const nowMs = now();
-    this.#passDeadlines(nowMs);
-    const { pool, precondition } = change;
-    const birth = { incarnation: crypto.randomUUID(), secret: randomHex(16) };
-    const context = { ...this.#moment(nowMs), pool, precondition, birth };
-    const next = applyPoolCommand(this.#ring, change.command, context);
+    const next = this.#try(change, nowMs);
     if (!next.ok) return next;
     const { state } = next.value;
     if (state !== this.#ring) {
-      this.#save(state, changeEvents(this.#ring, state, "operator", nowMs));
+      const occurrences = changeEvents(this.#ring, state, "operator", nowMs);
+      this.#save(state, askedBy(change.author, change.command.kind), occurrences);
     }
     await this.#setAlarm();
     await this.#store.settled();
     return ok(next.value.applied);
+  }
+
+  /** What a change would do, or why it would be refused. Nothing is changed. */
+  async check(change: PoolChange): Promise<Result<Applied>> {
+    const next = this.#try(change, now());
+    await this.#setAlarm();
+    return next.ok ? ok(next.value.applied) : next;
   }
 
   /** Answers an isolate that asks for changes, and counts what it reports. */
@@ -198,6 +231,29 @@ export class Ring extends DurableBase {
     return ok({ events: this.#log.read(request), lastId: this.#log.lastId });
   }
 
+  /** Who changed what, and when. A pool that was deleted has a history, too. */
+  async versions(request: VersionsRequest): Promise<Result<VersionsView>> {
+    if (this.#passDeadlines(now())) await this.#setAlarm();
+    return this.#archive.newest === 0 ? refuse(NO_POOL) : ok(this.#archive.versions(request));
+  }
+
+  /** The pool's document as it was at a version. */
+  async documentAt({ version }: Pick<PastDocument, "version">): Promise<Result<PastDocument>> {
+    return this.#archive.newest === 0 ? refuse(NO_POOL) : this.#archive.documentAt(version);
+  }
+
+  /** What is different between two versions. */
+  async difference(between: Pick<Difference, "from" | "to">): Promise<Result<Difference>> {
+    return this.#archive.newest === 0 ? refuse(NO_POOL) : this.#archive.difference(between);
+  }
+
+  /** When isolates were lost that may have been at work. */
+  async lostLeases(): Promise<Result<LostLeasesView>> {
+    if (this.#ring.kind === "absent") return refuse(NO_POOL);
+    this.#ledger.sweep(now());
+    return ok(this.#archive.lostLeases());
+  }
+
   /** The token configurations with their keys in clear, for the operator alone. It takes no argument, and is no read. */
   async exportTokens(): Promise<Result<QuicLbExport>> {
     if (this.#passDeadlines(now())) await this.#setAlarm();
@@ -229,6 +285,14 @@ export class Ring extends DurableBase {
     return view;
   }
 
+  /** What would come of a change at this moment. */
+  #try({ pool, command, precondition }: PoolChange, nowMs: EpochMs): Result<Transition<RingState>> {
+    this.#passDeadlines(nowMs);
+    const birth = { incarnation: crypto.randomUUID(), secret: randomHex(16) };
+    const context = { ...this.#moment(nowMs), pool, precondition, birth };
+    return applyPoolCommand(this.#ring, command, context);
+  }
+
   /** The next probe. Deadlines and webhooks come first, or a drain or an event would wait until all probes are over. */
   #beginProbe(): BegunProbe | null {
     this.#passDeadlines(now());
@@ -242,7 +306,7 @@ export class Ring extends DurableBase {
     if (this.#ring.kind === "absent") return;
     const { state, occurrences } = applyProbe(this.#ring, task, result, nowMs);
     if (state === this.#ring) return;
-    this.#save(state, occurrences);
+    this.#save(state, selfMade("probe"), occurrences);
     this.#courier.setOut();
   }
 
@@ -260,7 +324,7 @@ export class Ring extends DurableBase {
     const refreshMs = refreshIntervalMs(this.#ring.config.sync, this.#ledger.size);
     const { state, occurrences } = judge(this.#ring, this.#evidence, suspects, { nowMs, refreshMs });
     if (state === this.#ring && occurrences.length === 0) return false;
-    this.#save(state, occurrences);
+    this.#save(state, selfMade("verdict"), occurrences);
     this.#evidence.told(occurrences);
     return true;
   }
@@ -271,7 +335,7 @@ export class Ring extends DurableBase {
     if (dueMs === null || dueMs > nowMs) return false;
     const next = passDeadlines(this.#ring, this.#moment(nowMs));
     if (next === this.#ring) return false;
-    this.#save(next, changeEvents(this.#ring, next, "time", nowMs));
+    this.#save(next, selfMade("time"), changeEvents(this.#ring, next, "time", nowMs));
     return true;
   }
 
@@ -304,12 +368,17 @@ export class Ring extends DurableBase {
     const { head, rows } = stored;
     const ring = upgradeRing(head, rows, { nowMs: now(), keys: freshKeys() });
     this.#courier.adopt(ring);
-    if (ring.version === head.version) this.#adopt(ring);
-    else this.#save(ring);
+    // What was stored before there was a history is its first entry.
+    const isKnown = ring.version === head.version && ring.version === this.#archive.newest;
+    if (isKnown) this.#adopt(ring);
+    else this.#save(ring, selfMade("start"));
   }
 
-  /** Writes the pool, what happened to it and who is to be told, all or nothing; memory follows only when that succeeded. */
-  #save(changed: RingState, occurrences: readonly Occurrence[] = []): void {
+  /**
+   * Writes the pool, who made it so, what happened to it and who is to be told, all or nothing; memory follows only when that
+   * succeeded.
+   */
+  #save(changed: RingState, cause: Cause, occurrences: readonly Occurrence[] = []): void {
     const { longestLeaseMs } = this.#ledger;
     const next = stampStops(this.#ring, changed, { nowMs: now(), longestLeaseMs });
     const { head, rows } = toStore(next);
@@ -317,6 +386,7 @@ export class Ring extends DurableBase {
     const outbox = this.#courier.plan(next, events);
     this.#store.write(head, rows, () => {
       this.#log.append(events);
+      if (next.version !== this.#ring.version) this.#record(next, cause);
       this.#courier.write(outbox);
       if (next.kind === "absent") this.#log.clear();
     });
@@ -324,7 +394,14 @@ export class Ring extends DurableBase {
     this.#adopt(next);
   }
 
+  #record(next: RingState, cause: Cause): void {
+    const changes = diff(tell(this.#ring), tell(next));
+    const entry = { ...cause, version: next.version, atMs: now(), changes };
+    this.#archive.record(entry, documentOf(this.#ring), documentOf(next));
+  }
+
   #adopt(ring: RingState): void {
+    if (ring.version !== this.#ring.version) this.#ledger.sweep(now());
     this.#ring = ring;
     this.#snapshot = ring.kind === "live" ? projectSnapshot(ring) : null;
     if (ring.kind === "absent") this.#beginCounting();
@@ -383,6 +460,10 @@ function toStore(ring: RingState): Stored {
   if (ring.kind === "absent") return { head: ring, rows: [] };
   const { backends, ...head } = ring;
   return { head, rows: backends };
+}
+
+function documentOf(ring: RingState): ReturnType<typeof toDocument> | null {
+  return ring.kind === "absent" ? null : toDocument(ring);
 }
 
 function freshKeys(): TokenKeys {

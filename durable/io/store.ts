@@ -13,6 +13,18 @@ const MIGRATIONS: readonly Migration[] = [
       "CREATE TABLE outbox (event INTEGER, url TEXT, json TEXT NOT NULL, PRIMARY KEY (event, url)) WITHOUT ROWID",
     );
   },
+  (sql) => {
+    // `asked`: 1 where somebody asked for it, 0 where it came by itself.
+    sql.exec(
+      "CREATE TABLE versions (version INTEGER PRIMARY KEY, asked INTEGER NOT NULL, bytes INTEGER NOT NULL, json TEXT NOT NULL)",
+    );
+    sql.exec(
+      "CREATE TABLE parts (name TEXT, version INTEGER, json TEXT, PRIMARY KEY (name, version)) WITHOUT ROWID",
+    );
+    sql.exec(
+      "CREATE TABLE lost_leases (at_ms INTEGER PRIMARY KEY, unacknowledged INTEGER NOT NULL, busy INTEGER NOT NULL, in_flight INTEGER NOT NULL)",
+    );
+  },
 ];
 
 /**

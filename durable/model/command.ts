@@ -3,7 +3,7 @@ import type { PinInput } from "./health.ts";
 import type { BackendId, PoolName, RouteId } from "./names.ts";
 import type { PoolDocument, PoolPatch } from "./pool.ts";
 import type { Labelled } from "./receipt.ts";
-import type { RouteInput, RoutePatch } from "./route.ts";
+import type { Route, RouteInput, RoutePatch } from "./route.ts";
 
 /** A command that is refused where nobody would be left to take new traffic. */
 interface Forcible {
@@ -38,6 +38,8 @@ export type DirectoryCommand =
   | { readonly kind: "put-route"; readonly id: RouteId; readonly route: RouteInput }
   | { readonly kind: "patch-route"; readonly id: RouteId; readonly patch: RoutePatch }
   | { readonly kind: "remove-route"; readonly id: RouteId }
+  /** Lists these pools too, and makes the routes exactly these. */
+  | { readonly kind: "put-routes"; readonly routes: readonly Route[]; readonly pools: readonly PoolName[] }
   | { readonly kind: "add-pool"; readonly name: PoolName }
   | { readonly kind: "remove-pool"; readonly name: PoolName };
 
@@ -64,15 +66,25 @@ export interface Applied {
   readonly changes: readonly Change[];
 }
 
+/** Who asks for a change. */
+export interface Author {
+  /** `operator alice`, or `operator 1a2b3c4d` for a token without a name: it begins the token's SHA-256. */
+  readonly operator: string;
+  /** What they gave for a reason; null: nothing. */
+  readonly reason: string | null;
+}
+
 /** A change for one pool, as the admin API sends it to the ring. */
 export interface PoolChange {
   readonly pool: PoolName;
   readonly command: PoolCommand;
   readonly precondition: Precondition;
+  readonly author: Author;
 }
 
 /** A change for the directory. */
 export interface DirectoryChange {
   readonly command: DirectoryCommand;
   readonly precondition: Precondition;
+  readonly author: Author;
 }

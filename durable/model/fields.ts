@@ -6,6 +6,12 @@ export function integer(min: number, max: number) {
   return v.pipe(v.number(range), v.integer(range), v.minValue(min, range), v.maxValue(max, range));
 }
 
+/** An integer as a query carries it. */
+export function digits(min: number, max: number) {
+  const range = `must be an integer ${min}…${max}`;
+  return v.pipe(v.string(range), v.regex(/^\d{1,16}$/, range), v.transform(Number), integer(min, max));
+}
+
 /** A percentage: an integer 0…100. */
 export const PercentSchema = integer(0, 100);
 

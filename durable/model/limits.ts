@@ -10,6 +10,17 @@ export const LIMITS = {
   events: 1_000,
   /** Events of one pool in one answer. */
   eventsPerAnswer: 500,
+  /**
+   * Versions kept of one pool, or of the directory, that somebody asked for, and as many of those that came by themselves;
+   * the oldest go first. Some dozens more may be there for a while.
+   */
+  versions: 1_000,
+  /** Versions in one answer. */
+  versionsPerAnswer: 100,
+  /** What is written for the versions kept of one pool, or of the directory; the oldest go first. */
+  historyBytes: 20_000_000,
+  /** Minutes kept in which leases were lost, of one pool or of the directory. */
+  lostLeaseMinutes: 1_000,
   /** Events that wait for one webhook; the oldest go first. */
   deliveriesPerWebhook: 1_000,
   /** Events of one backend that a webhook is told in any minute; of more, only the last one, when the minute is over. */
@@ -30,4 +41,6 @@ export const LIMITS = {
   maxDrainMs: 7 * 24 * 3_600_000,
   /** Body of one admin request. */
   bodyBytes: 1_048_576,
+  /** A pool's whole document on its way to the ring. */
+  poolBytes: 4 * 1_048_576 - 65_536,
 } as const;

@@ -1,8 +1,8 @@
 import type { DirectoryCommand, Precondition } from "../model/command.ts";
 import { LIMITS } from "../model/limits.ts";
-import { DEFAULT_POOL, type RouteId } from "../model/names.ts";
+import { DEFAULT_POOL, type PoolName, type RouteId } from "../model/names.ts";
 import { parse } from "../model/parse.ts";
-import { invalid, type Refusal } from "../model/refusal.ts";
+import { type FieldError, invalid, type Refusal } from "../model/refusal.ts";
 import { ok, type Result, refuse } from "../model/result.ts";
 import { poolsOf, type Route, type RouteInput, RouteInputSchema, type RoutePatch } from "../model/route.ts";
 import { diff } from "./diff.ts";
@@ -23,10 +23,17 @@ export function applyDirectoryCommand(
   });
   if (blocked !== null) return refuse(blocked);
   const next = change(state, command);
-  return next.ok ? ok(conclude(state, next.value)) : next;
+  if (!next.ok) return next;
+  const { state: changed, applied } = conclude(state, next.value);
+  // All routes together were there before, even if there was none.
+  return ok({
+    state: changed,
+    applied: command.kind === "put-routes" ? { ...applied, created: false } : applied,
+  });
 }
 
 function targetExists(state: DirectoryState, command: DirectoryCommand): boolean {
+  if (command.kind === "put-routes") return true;
   return "name" in command
     ? state.pools.includes(command.name)
     : state.routes.some((route) => route.id === command.id);
@@ -44,14 +51,47 @@ function change(state: DirectoryState, command: DirectoryCommand): Result<Body> 
       return state.routes.some((route) => route.id === command.id)
         ? ok({ pools: state.pools, routes: state.routes.filter((route) => route.id !== command.id) })
         : refuse(noRoute(command.id));
+    case "put-routes":
+      return putRoutes(state, command.routes, command.pools);
     case "add-pool":
-      if (state.pools.includes(command.name)) return ok({ pools: state.pools, routes: state.routes });
-      return state.pools.length < LIMITS.pools
-        ? ok({ pools: [...state.pools, command.name], routes: state.routes })
-        : refuse(invalid("pools", state.pools.length + 1, `must be a list of at most ${LIMITS.pools}`));
+      return listPools(state, [command.name]);
     case "remove-pool":
       return removePool(state, command.name);
   }
+}
+
+function listPools(state: DirectoryState, names: readonly PoolName[]): Result<Body> {
+  const pools = [...new Set([...state.pools, ...names])];
+  return pools.length <= LIMITS.pools
+    ? ok({ pools, routes: state.routes })
+    : refuse(invalid("pools", pools.length, `must be a list of at most ${LIMITS.pools}`));
+}
+
+/** All routes at once, each held against those before it, so that nothing that is refused one by one passes together. */
+function putRoutes(
+  state: DirectoryState,
+  routes: readonly Route[],
+  pools: readonly PoolName[],
+): Result<Body> {
+  const listed = listPools(state, pools);
+  if (!listed.ok) return listed;
+  let made: Body = { pools: listed.value.pools, routes: [] };
+  for (const [index, { id, ...input }] of routes.entries()) {
+    if (made.routes.some((other) => other.id === id))
+      return refuse(invalid(`routes.${index}.id`, id, "must be unique in the list"));
+    const next = putRoute({ ...state, ...made }, id, input);
+    if (!next.ok) return refuse(within(`routes.${index}.`, next.refusal));
+    made = next.value;
+  }
+  return ok(made);
+}
+
+/** A refusal with its fields named from further outside. */
+function within(prefix: string, refusal: Refusal): Refusal {
+  if (refusal.kind !== "invalid") return refusal;
+  const [first, ...rest] = refusal.errors;
+  const named = (error: FieldError): FieldError => ({ ...error, field: prefix + error.field });
+  return { ...refusal, errors: [named(first), ...rest.map(named)] };
 }
 
 function putRoute(state: DirectoryState, id: RouteId, input: RouteInput): Result<Body> {

@@ -35,6 +35,14 @@ export function upgradeDirectory(
     : { ...head, secret: head.secret, routes };
 }
 
+/** What operators can change of a directory. */
+export function toDirectoryDocument({
+  pools,
+  routes,
+}: DirectoryState): Pick<DirectoryState, "pools" | "routes"> {
+  return { pools, routes };
+}
+
 /** The view of the directory that isolates route from. */
 export function projectTable(state: DirectoryState): RoutingTable {
   return {

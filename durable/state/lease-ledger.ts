@@ -1,5 +1,6 @@
 import type { BackendId } from "../model/names.ts";
 import { after, type EpochMs, earliest, later } from "../model/time.ts";
+import type { Gone } from "./lost-leases.ts";
 import { Retirements } from "./retirements.ts";
 import { type Closing, type InFlight, type Work, WorkInFlight } from "./work-in-flight.ts";
 
@@ -68,9 +69,14 @@ export class LeaseLedger {
   /** Longest lease granted in the present period. */
   #grantedLeaseMs = 0;
   #sweptMs: EpochMs;
+  readonly #onGone: (gone: readonly Gone[]) => void;
 
-  /** `storedLeaseMs`: what was last stored, 0 for an object that never granted a lease. */
-  constructor(storedLeaseMs: number, nowMs: EpochMs) {
+  /**
+   * `storedLeaseMs`: what was last stored, 0 for an object that never granted a lease. `onGone`: told of isolates when they
+   * are forgotten.
+   */
+  constructor(storedLeaseMs: number, nowMs: EpochMs, onGone: (gone: readonly Gone[]) => void = () => {}) {
+    this.#onGone = onGone;
     this.#storedLeaseMs = storedLeaseMs;
     this.#unknownUntilMs = storedLeaseMs === 0 ? nowMs : leaseEndMs(nowMs, storedLeaseMs);
     this.#periodMs = nowMs;
@@ -89,7 +95,8 @@ export class LeaseLedger {
 
   /** Takes note of a sync. False for one that comes after a later one of the same isolate: it must get no lease. */
   hear(heard: Heard, nowMs: EpochMs): boolean {
-    this.#sweep(nowMs);
+    // Not each time, so that a sync stays O(1) on average.
+    if (nowMs - this.#sweptMs >= SWEEP_MS) this.sweep(nowMs);
     const entry = this.#entries.get(heard.isolate);
     if (entry === undefined) {
       this.#entries.set(heard.isolate, {
@@ -237,6 +244,20 @@ export class LeaseLedger {
     entry.grants = kept;
   }
 
+  /** Forgets isolates whose every lease has ended; to be called before a new version, so that none counts as unknown to them. */
+  sweep(nowMs: EpochMs): void {
+    this.#sweptMs = nowMs;
+    const gone: Gone[] = [];
+    for (const [isolate, entry] of this.#entries) {
+      if (holdsLease(entry, nowMs) || nowMs - entry.heardMs < SWEEP_MS) continue;
+      gone.push({ version: entry.grants[0]?.version ?? null, inFlight: this.#work.toldBy(isolate) });
+      this.#keep(entry, [], nowMs);
+      this.#entries.delete(isolate);
+    }
+    this.#work.sweep(nowMs);
+    if (gone.length > 0) this.#onGone(gone);
+  }
+
   #isPeriodOver(nowMs: EpochMs): boolean {
     return nowMs > leaseEndMs(this.#periodMs, this.#storedLeaseMs);
   }
@@ -244,18 +265,6 @@ export class LeaseLedger {
   #beginPeriod(nowMs: EpochMs): void {
     this.#periodMs = nowMs;
     this.#grantedLeaseMs = 0;
-  }
-
-  /** Forgets isolates whose every lease has ended; at most once in `SWEEP_MS`, so a sync stays O(1) on average. */
-  #sweep(nowMs: EpochMs): void {
-    if (nowMs - this.#sweptMs < SWEEP_MS) return;
-    this.#sweptMs = nowMs;
-    for (const [isolate, entry] of this.#entries) {
-      if (holdsLease(entry, nowMs) || nowMs - entry.heardMs < SWEEP_MS) continue;
-      this.#keep(entry, [], nowMs);
-      this.#entries.delete(isolate);
-    }
-    this.#work.sweep(nowMs);
   }
 }
 

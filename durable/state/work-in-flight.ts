@@ -90,6 +90,11 @@ export class WorkInFlight {
     return sum;
   }
 
+  /** Requests in flight anywhere, as an isolate last told. */
+  toldBy(isolate: string): number {
+    return this.#told.get(isolate)?.inFlight.reduce((sum, { count }) => sum + count, 0) ?? 0;
+  }
+
   /**
    * What is in flight at a closed backend. Beside isolates that hold a lease, whoever could be serving when it was closed
    * counts until `certainAtMs`.

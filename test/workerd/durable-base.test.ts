@@ -323,5 +323,6 @@ function listed(count: number, letter: string, length: number): object[] {
 
 function change(name: string, document: object): string {
   const precondition = { ifMatch: null, ifAbsent: false };
-  return JSON.stringify({ pool: name, command: { kind: "put-pool", document }, precondition });
+  const author = { operator: "operator tester", reason: null };
+  return JSON.stringify({ pool: name, command: { kind: "put-pool", document }, precondition, author });
 }

@@ -3,9 +3,22 @@ import { env } from "cloudflare:workers";
 import * as v from "valibot";
 import { vi } from "vitest";
 import { type BackendInput, BackendInputSchema } from "../../durable/model/backend.ts";
-import type { Applied, DirectoryCommand, PoolCommand, Precondition } from "../../durable/model/command.ts";
+import type {
+  Applied,
+  Author,
+  DirectoryCommand,
+  PoolCommand,
+  Precondition,
+} from "../../durable/model/command.ts";
 import type { EventsRequest, EventsView } from "../../durable/model/event.ts";
 import { type PinInput, PinInputSchema } from "../../durable/model/health.ts";
+import type {
+  Difference,
+  LostLeasesView,
+  PastDocument,
+  VersionsRequest,
+  VersionsView,
+} from "../../durable/model/history.ts";
 import {
   type BackendId,
   BackendIdSchema,
@@ -91,6 +104,9 @@ export interface RawReply {
   readonly text: string;
 }
 
+/** Who asks for all changes here. */
+const AUTHOR: Author = { operator: "operator tester", reason: null };
+
 /** A Durable Object of its own for every name, reached as the worker reaches it. */
 abstract class Held<Document extends Versioned, Command, View> {
   readonly name: string;
@@ -107,11 +123,16 @@ abstract class Held<Document extends Versioned, Command, View> {
   }
 
   /** Asks for a change, under no condition unless one is given. */
-  apply(command: Command, precondition: Partial<Precondition> = {}): Promise<Result<Applied>> {
+  apply(
+    command: Command,
+    precondition: Partial<Precondition> = {},
+    author: Partial<Author> = {},
+  ): Promise<Result<Applied>> {
     const change = {
       pool: this.name,
       command,
       precondition: { ifMatch: null, ifAbsent: false, ...precondition },
+      author: { ...AUTHOR, ...author },
     };
     return callObject(this.#namespace, this.name, "apply", change);
   }
@@ -119,6 +140,39 @@ abstract class Held<Document extends Versioned, Command, View> {
   /** Carries out a change that must not be refused: for arranging. */
   async do(command: Command): Promise<Applied> {
     return accepted(await this.apply(command));
+  }
+
+  /** What a change would do. */
+  check(command: Command): Promise<Result<Applied>> {
+    const precondition: Precondition = { ifMatch: null, ifAbsent: false };
+    return callObject(this.#namespace, this.name, "check", {
+      pool: this.name,
+      command,
+      precondition,
+      author: AUTHOR,
+    });
+  }
+
+  /** Its history, newest first. */
+  async versions(request: Partial<VersionsRequest> = {}): Promise<VersionsView> {
+    return accepted(await this.tryVersions(request));
+  }
+
+  tryVersions(request: Partial<VersionsRequest> = {}): Promise<Result<VersionsView>> {
+    const asked: VersionsRequest = { before: null, limit: 100, ...request };
+    return callObject(this.#namespace, this.name, "versions", asked);
+  }
+
+  documentAt(version: number): Promise<Result<PastDocument>> {
+    return callObject(this.#namespace, this.name, "documentAt", { version });
+  }
+
+  difference(from: number, to: number): Promise<Result<Difference>> {
+    return callObject(this.#namespace, this.name, "difference", { from, to });
+  }
+
+  async lostLeases(): Promise<LostLeasesView> {
+    return accepted(await callObject<LostLeasesView>(this.#namespace, this.name, "lostLeases", {}));
   }
 
   async view(): Promise<View> {
@@ -187,7 +241,7 @@ abstract class Held<Document extends Versioned, Command, View> {
 
   /** Makes SQLite refuse some rows, so that a write fails in its middle. Returns how to end that. */
   async breakWrites(
-    table: "head" | "rows" | "longest_lease" | "events" | "outbox",
+    table: "head" | "rows" | "longest_lease" | "events" | "outbox" | "versions" | "parts" | "lost_leases",
     when = "1",
   ): Promise<() => Promise<void>> {
     await this.inside(({ sql }) => {

@@ -8,6 +8,7 @@ import { DIRECTORY_NAME, ObjectUnavailable, readObject } from "../edge/ring-clie
 import { problem, refused, versioned } from "./answer.ts";
 import { authenticate } from "./auth.ts";
 import type { AdminContext } from "./context.ts";
+import { directoryHistory, poolHistory } from "./history.ts";
 import { pools } from "./pools.ts";
 import { directoryOf, routes } from "./routes.ts";
 import { showConvergence } from "./wait.ts";
@@ -51,6 +52,8 @@ export function createAdmin(settings: Settings): Hono<AdminContext> {
         }),
     }),
   );
+  admin.route(settings.adminPrefix, directoryHistory);
+  admin.route(`${settings.adminPrefix}/pools`, poolHistory);
   admin.route(`${settings.adminPrefix}/pools`, pools);
   admin.route(`${settings.adminPrefix}/routes`, routes);
   admin.get(`${settings.adminPrefix}/status`, async (context) => {
@@ -66,7 +69,7 @@ export function createAdmin(settings: Settings): Hono<AdminContext> {
     problem(context, {
       status: 404,
       title: "Not found",
-      detail: `${context.req.method} ${context.req.path} is no endpoint; there are ${settings.adminPrefix}/pools, /routes, /status and /convergence`,
+      detail: `${context.req.method} ${context.req.path} is no endpoint; there are ${settings.adminPrefix}/pools, /routes, /versions, /rollback, /lost-leases, /convergence and /status`,
     }),
   );
   admin.onError((error, context) => {

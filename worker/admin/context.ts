@@ -1,8 +1,10 @@
 import type { Context } from "hono";
 import type { GenericSchema, InferOutput } from "valibot";
-import type { Precondition } from "../../durable/model/command.ts";
+import type { Author, Precondition } from "../../durable/model/command.ts";
+import { parseReason } from "../../durable/model/history.ts";
+import type { PoolName } from "../../durable/model/names.ts";
 import { parse } from "../../durable/model/parse.ts";
-import { invalid } from "../../durable/model/refusal.ts";
+import { invalid, type Refusal } from "../../durable/model/refusal.ts";
 import { ok, type Result, refuse } from "../../durable/model/result.ts";
 import type { Settings } from "../core/settings.ts";
 import type { Env } from "../env.ts";
@@ -10,7 +12,13 @@ import type { Env } from "../env.ts";
 /** What hono carries through a request of the admin API. */
 export interface AdminContext {
   readonly Bindings: Env;
-  readonly Variables: { readonly settings: Settings };
+  readonly Variables: {
+    readonly settings: Settings;
+    /** Whose token it is, as the history calls them. */
+    readonly operator: string;
+    /** What the change is part of: its reason in the history, where the header gives none. */
+    readonly occasion?: string;
+  };
 }
 
 /** Reads the request's body as JSON and parses it; an empty body is an empty object. */
@@ -32,6 +40,13 @@ function parseJson(text: string): Result<unknown> {
   }
 }
 
+/** Who asks, and why if the header `Ring-Reason` says. */
+export function readAuthor(context: Context<AdminContext>): Result<Author> {
+  const reason = parseReason(context.req.header("ring-reason"));
+  if (!reason.ok) return reason;
+  return ok({ operator: context.get("operator"), reason: reason.value ?? context.get("occasion") ?? null });
+}
+
 const ETAG = /^"(\d{1,15})"$/;
 
 /** Reads `If-Match` and `If-None-Match: *` (RFC 9110 §13.1). */
@@ -47,4 +62,23 @@ export function readPrecondition(context: Context<AdminContext>): Result<Precond
   return versions.every((version) => version !== undefined)
     ? ok({ ifMatch: versions.map(Number), ifAbsent })
     : refuse(invalid("If-Match", match, 'must be * or ETags as they were given, such as "41"'));
+}
+
+/** Reads a name out of the path. */
+export function readName<const Schema extends GenericSchema>(
+  context: Context<AdminContext>,
+  parameter: string,
+  schema: Schema,
+): Result<InferOutput<Schema>> {
+  const name = parse(schema, context.req.param(parameter));
+  if (name.ok || name.refusal.kind !== "invalid") return name;
+  const [{ value, range }] = name.refusal.errors;
+  return refuse(invalid(parameter, value, range));
+}
+
+/** A refusal that says which pool is not there. */
+export function noPoolNamed(name: PoolName, refusal: Refusal): Refusal {
+  return refusal.kind === "not-found"
+    ? { kind: "not-found", detail: `pool ${name} does not exist` }
+    : refusal;
 }

@@ -1,17 +1,24 @@
+import type { Context } from "hono";
 import * as v from "valibot";
 import { isFetcher } from "../../durable/model/fetcher.ts";
+import { LIMITS } from "../../durable/model/limits.ts";
 import type { BackendId, PoolName } from "../../durable/model/names.ts";
-import { invalid, type Refusal } from "../../durable/model/refusal.ts";
+import { type FieldError, invalid, type Refusal } from "../../durable/model/refusal.ts";
 import type { PoolView } from "../../durable/model/view.ts";
 import { whyUnfetchable } from "../core/address.ts";
 import { readObject } from "../edge/ring-client.ts";
-import type { PoolContext } from "./pool-requests.ts";
+import type { AdminContext } from "./context.ts";
+
+interface Origin {
+  readonly url: string;
+  readonly via: string | null;
+}
 
 /** What is wrong with where a backend lives; null: nothing. A binding reaches hosts that plain fetch cannot. */
 export function checkOrigin(
-  context: PoolContext,
+  context: Context<AdminContext>,
   prefix: string,
-  { url, via }: { readonly url: string; readonly via: string | null },
+  { url, via }: Origin,
 ): Refusal | null {
   if (via !== null) {
     return isFetcher(context.env[via])
@@ -25,7 +32,7 @@ export function checkOrigin(
 
 /** Checks the origin as it would be after a patch that changes half of it. */
 export async function checkPatchedOrigin(
-  context: PoolContext,
+  context: Context<AdminContext>,
   pool: PoolName,
   id: BackendId,
   { url, via }: { readonly url?: string | undefined; readonly via?: string | null | undefined },
@@ -42,7 +49,7 @@ export async function checkPatchedOrigin(
  * What is wrong with where a pool's webhooks live; null: nothing. `health` may be part of a patch, of which nothing is known
  * yet: what is no webhook is for the ring to refuse.
  */
-export function checkWebhooks(context: PoolContext, health: unknown): Refusal | null {
+export function checkWebhooks(context: Context<AdminContext>, health: unknown): Refusal | null {
   if (context.get("settings").arePrivateBackendsAllowed) return null;
   const parsed = v.safeParse(WrittenWebhooksSchema, health);
   if (!parsed.success) return null;
@@ -57,3 +64,24 @@ export function checkWebhooks(context: PoolContext, health: unknown): Refusal | 
 
 const WrittenWebhooksSchema = v.object({ webhooks: v.array(v.unknown()) });
 const WrittenUrlSchema = v.object({ url: v.string() });
+
+/** All that is wrong with the places that a whole pool names: of each backend, and of its webhooks. */
+export function checkOrigins(
+  context: Context<AdminContext>,
+  document: { readonly backends: readonly Origin[]; readonly health: unknown },
+): readonly FieldError[] {
+  const refusals = [
+    ...document.backends.map((backend, index) => checkOrigin(context, `backends.${index}.`, backend)),
+    checkWebhooks(context, document.health),
+  ];
+  return refusals.flatMap((refusal) => (refusal?.kind === "invalid" ? refusal.errors : []));
+}
+
+/** Whether a pool is too large to be sent to its ring as one; backend by backend it may have grown beyond that. */
+export function checkSize(document: object): readonly FieldError[] {
+  const { byteLength } = new TextEncoder().encode(JSON.stringify(document));
+  if (byteLength <= LIMITS.poolBytes) return [];
+  return [
+    { field: "", value: byteLength, range: `bytes are too many; a whole pool may have ${LIMITS.poolBytes}` },
+  ];
+}

@@ -1,15 +1,13 @@
 import type { Context } from "hono";
 import type * as v from "valibot";
-import type { Applied, PoolChange, PoolCommand } from "../../durable/model/command.ts";
+import type { PoolCommand } from "../../durable/model/command.ts";
 import { record } from "../../durable/model/fields.ts";
 import { type BackendId, BackendIdSchema, type PoolName, PoolNameSchema } from "../../durable/model/names.ts";
-import { parse } from "../../durable/model/parse.ts";
-import { invalid, type Refusal } from "../../durable/model/refusal.ts";
-import { type Result, refuse } from "../../durable/model/result.ts";
 import type { PoolStatus, PoolView } from "../../durable/model/view.ts";
-import { callObject, readObject } from "../edge/ring-client.ts";
+import { readObject } from "../edge/ring-client.ts";
 import { refused } from "./answer.ts";
-import { type AdminContext, readBody, readPrecondition } from "./context.ts";
+import { changePool } from "./change.ts";
+import { type AdminContext, noPoolNamed, readBody, readName } from "./context.ts";
 import { type Publisher, readWait, written } from "./wait.ts";
 
 export type PoolContext = Context<AdminContext>;
@@ -21,7 +19,7 @@ export const NothingSchema = record({});
 export async function apply(context: PoolContext, pool: PoolName, command: PoolCommand): Promise<Response> {
   const waitMs = readWait(context);
   if (!waitMs.ok) return refused(context, waitMs.refusal);
-  const applied = await change(context, pool, command);
+  const applied = await changePool(context, pool, command);
   return applied.ok
     ? written(context, ringOf(context, pool), applied.value, waitMs.value)
     : refused(context, applied.refusal);
@@ -30,18 +28,6 @@ export async function apply(context: PoolContext, pool: PoolName, command: PoolC
 /** The ring of a pool. */
 export function ringOf({ env }: PoolContext, pool: PoolName): Publisher {
   return { namespace: env.RING, name: pool };
-}
-
-/** Asks the ring for one change, under the conditions that the request names. */
-export async function change(
-  context: PoolContext,
-  pool: PoolName,
-  command: PoolCommand,
-): Promise<Result<Applied>> {
-  const precondition = readPrecondition(context);
-  if (!precondition.ok) return precondition;
-  const asked: PoolChange = { pool, command, precondition: precondition.value };
-  return callObject<Applied>(context.env.RING, pool, "apply", asked);
 }
 
 /** Answers with what `show` makes of the pool that the path names. */
@@ -84,23 +70,4 @@ export async function withBackendBody<const Schema extends v.GenericSchema>(
   const id = readName(context, "backend", BackendIdSchema);
   if (!id.ok) return refused(context, id.refusal);
   return withBody(context, schema, (pool, body) => use(pool, id.value, body));
-}
-
-/** Reads a name out of the path. */
-export function readName<const Schema extends v.GenericSchema>(
-  context: PoolContext,
-  parameter: string,
-  schema: Schema,
-): Result<v.InferOutput<Schema>> {
-  const name = parse(schema, context.req.param(parameter));
-  if (name.ok || name.refusal.kind !== "invalid") return name;
-  const [{ value, range }] = name.refusal.errors;
-  return refuse(invalid(parameter, value, range));
-}
-
-/** A refusal that names the pool where there is none. */
-export function noPoolNamed(name: PoolName, refusal: Refusal): Refusal {
-  return refusal.kind === "not-found"
-    ? { kind: "not-found", detail: `pool ${name} does not exist` }
-    : refusal;
 }

@@ -1,29 +1,25 @@
 import { Hono } from "hono";
 import * as v from "valibot";
-import type { Applied, DirectoryChange } from "../../durable/model/command.ts";
 import type { EventsRequest, EventsView } from "../../durable/model/event.ts";
-import { integer, record } from "../../durable/model/fields.ts";
+import { digits, record } from "../../durable/model/fields.ts";
 import { LIMITS } from "../../durable/model/limits.ts";
 import { type PoolName, PoolNameSchema } from "../../durable/model/names.ts";
 import { parse } from "../../durable/model/parse.ts";
 import { PoolDocumentSchema, PoolPatchSchema } from "../../durable/model/pool.ts";
 import type { QuicLbExport } from "../../durable/model/quic-lb-export.ts";
 import type { Refusal } from "../../durable/model/refusal.ts";
-import type { Result } from "../../durable/model/result.ts";
 import type { DirectoryView, PoolView } from "../../durable/model/view.ts";
 import { callObject, DIRECTORY_NAME, readObject } from "../edge/ring-client.ts";
 import { refused, versioned } from "./answer.ts";
 import { backends } from "./backends.ts";
-import { type AdminContext, readPrecondition } from "./context.ts";
+import { changeDirectory, changePool, isThere, putDocument } from "./change.ts";
+import { type AdminContext, noPoolNamed, readName, readPrecondition } from "./context.ts";
 import { drains } from "./drains.ts";
-import { checkOrigin, checkWebhooks } from "./origins.ts";
+import { checkWebhooks } from "./origins.ts";
 import {
   apply,
-  change,
   NothingSchema,
-  noPoolNamed,
   type PoolContext,
-  readName,
   ringOf,
   withBody,
   withStatus,
@@ -84,25 +80,7 @@ export const pools = new Hono<AdminContext>()
 
 /** Makes the pool as the document says, whatever it was before, and answers with the differences. */
 async function putPool(context: PoolContext): Promise<Response> {
-  return withBody(context, PoolDocumentSchema, async (pool, document) => {
-    for (const [index, backend] of document.backends.entries()) {
-      const wrong = checkOrigin(context, `backends.${index}.`, backend);
-      if (wrong !== null) return refused(context, wrong);
-    }
-    const wrongWebhook = checkWebhooks(context, document.health);
-    if (wrongWebhook !== null) return refused(context, wrongWebhook);
-    const precondition = readPrecondition(context);
-    if (!precondition.ok) return refused(context, precondition.refusal);
-    const waitMs = readWait(context);
-    if (!waitMs.ok) return refused(context, waitMs.refusal);
-    // The directory first: it knows how many pools there may be. A pool it lists in vain is taken off again.
-    const listed = await changeDirectory(context, { kind: "add-pool", name: pool });
-    if (!listed.ok) return refused(context, listed.refusal);
-    const applied = await change(context, pool, { kind: "put-pool", document });
-    if (applied.ok) return written(context, ringOf(context, pool), applied.value, waitMs.value);
-    if (listed.value.created) await changeDirectory(context, { kind: "remove-pool", name: pool });
-    return refused(context, applied.refusal);
-  });
+  return withBody(context, PoolDocumentSchema, (pool, document) => putDocument(context, pool, document));
 }
 
 /**
@@ -117,9 +95,9 @@ async function deletePool(context: PoolContext): Promise<Response> {
     if (stale !== null) return refused(context, stale);
     const unlisted = await changeDirectory(context, { kind: "remove-pool", name: pool });
     if (!unlisted.ok) return refused(context, unlisted.refusal);
-    const deleted = await change(context, pool, { kind: "delete-pool" });
+    const deleted = await changePool(context, pool, { kind: "delete-pool" });
     if (deleted.ok) return written(context, ringOf(context, pool), deleted.value, waitMs.value);
-    if (deleted.refusal.kind === "stale-version" && deleted.refusal.actual !== "none") {
+    if (isThere(deleted.refusal)) {
       await changeDirectory(context, { kind: "add-pool", name: pool });
     }
     return refused(context, deleted.refusal);
@@ -145,18 +123,4 @@ async function showEvents(context: PoolContext): Promise<Response> {
   const asked: EventsRequest = query.value;
   const view = await callObject<EventsView>(context.env.RING, name.value, "events", asked);
   return view.ok ? context.json(view.value) : refused(context, noPoolNamed(name.value, view.refusal));
-}
-
-/** An integer as a query carries it. */
-function digits(min: number, max: number) {
-  const range = `must be an integer ${min}…${max}`;
-  return v.pipe(v.string(range), v.regex(/^\d{1,16}$/, range), v.transform(Number), integer(min, max));
-}
-
-function changeDirectory(
-  context: PoolContext,
-  command: DirectoryChange["command"],
-): Promise<Result<Applied>> {
-  const asked: DirectoryChange = { command, precondition: { ifMatch: null, ifAbsent: false } };
-  return callObject<Applied>(context.env.DIRECTORY, DIRECTORY_NAME, "apply", asked);
 }

@@ -8,7 +8,8 @@ import type { ReceiptsRequest, ReceiptsView } from "../../durable/model/receipt.
 import type { Result } from "../../durable/model/result.ts";
 import { callObject } from "../edge/ring-client.ts";
 import { refused, versioned } from "./answer.ts";
-import { type PoolContext, readName } from "./pool-requests.ts";
+import { readName } from "./context.ts";
+import { type PoolContext } from "./pool-requests.ts";
 import { readWait } from "./wait.ts";
 
 /** Answers whether one backend can be stopped. */

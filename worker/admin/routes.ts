@@ -1,5 +1,5 @@
 import { type Context, Hono } from "hono";
-import type { Applied, DirectoryChange } from "../../durable/model/command.ts";
+import type { DirectoryChange } from "../../durable/model/command.ts";
 import { record } from "../../durable/model/fields.ts";
 import { RouteIdSchema } from "../../durable/model/names.ts";
 import { parse } from "../../durable/model/parse.ts";
@@ -7,8 +7,9 @@ import { invalid } from "../../durable/model/refusal.ts";
 import { ok, type Result, refuse } from "../../durable/model/result.ts";
 import { RouteInputSchema, RoutePatchSchema } from "../../durable/model/route.ts";
 import type { DirectoryView } from "../../durable/model/view.ts";
-import { callObject, DIRECTORY_NAME, readObject } from "../edge/ring-client.ts";
+import { DIRECTORY_NAME, readObject } from "../edge/ring-client.ts";
 import { refused, versioned } from "./answer.ts";
+import { changeDirectory } from "./change.ts";
 import { type AdminContext, readBody, readPrecondition } from "./context.ts";
 import { type Publisher, readWait, written } from "./wait.ts";
 
@@ -56,8 +57,7 @@ async function change(
   if (!precondition.ok) return refused(context, precondition.refusal);
   const waitMs = readWait(context);
   if (!waitMs.ok) return refused(context, waitMs.refusal);
-  const asked: DirectoryChange = { command: command(id.value), precondition: precondition.value };
-  const applied = await callObject<Applied>(context.env.DIRECTORY, DIRECTORY_NAME, "apply", asked);
+  const applied = await changeDirectory(context, command(id.value), precondition.value);
   return applied.ok
     ? written(context, directoryOf(context), applied.value, waitMs.value)
     : refused(context, applied.refusal);

@@ -30,7 +30,18 @@ export class ObjectUnavailable extends Error {
 export async function callObject<Value>(
   namespace: DurableObjectNamespace,
   name: string,
-  method: "apply" | "sync" | "events" | "exportTokens" | "converge" | "receipts",
+  method:
+    | "apply"
+    | "check"
+    | "sync"
+    | "events"
+    | "versions"
+    | "documentAt"
+    | "difference"
+    | "lostLeases"
+    | "exportTokens"
+    | "converge"
+    | "receipts",
   argument: unknown,
   wait: Wait | null = null,
 ): Promise<Result<Value>> {
