@@ -43,4 +43,6 @@ export const LIMITS = {
   bodyBytes: 1_048_576,
   /** A pool's whole document on its way to the ring. */
   poolBytes: 4 * 1_048_576 - 65_536,
+  /** Body of the one that holds the whole directory: some forty pools of 1,000 backends. */
+  documentBytes: 8 * 1_048_576,
 } as const;

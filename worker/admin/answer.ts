@@ -8,35 +8,69 @@ interface AdminProblem {
   readonly title: string;
   readonly detail: string;
   readonly errors?: readonly FieldError[];
+  /** What was done before, and what was not. */
+  readonly progress?: Progress;
+}
+
+/** How far a change of several steps has come. */
+interface Progress {
+  readonly applied: readonly object[];
+  readonly remaining: readonly string[];
 }
 
 /** Answers with `application/problem+json`. */
-export function problem(context: Context, { status, title, detail, errors }: AdminProblem): Response {
-  const body = { type: "about:blank", title, status, detail, ...(errors === undefined ? {} : { errors }) };
+export function problem(
+  context: Context,
+  { status, title, detail, errors, progress }: AdminProblem,
+): Response {
+  const body = {
+    type: "about:blank",
+    title,
+    status,
+    detail,
+    ...(errors === undefined ? {} : { errors }),
+    ...progress,
+  };
   return context.body(JSON.stringify(body), status, { "content-type": "application/problem+json" });
 }
 
 /** Answers a refusal with the status its kind stands for. */
-export function refused(context: Context, refusal: Refusal): Response {
+export function refused(context: Context, refusal: Refusal, progress: Progress | null = null): Response {
+  return problem(context, { ...toProblem(refusal), ...(progress === null ? {} : { progress }) });
+}
+
+function toProblem(refusal: Refusal): AdminProblem {
   switch (refusal.kind) {
     case "not-found":
-      return problem(context, { status: 404, title: "Not found", detail: refusal.detail });
+      return { status: 404, title: "Not found", detail: refusal.detail };
     case "conflict":
-      return problem(context, { status: 409, title: "Conflict", detail: refusal.detail });
+      return { status: 409, title: "Conflict", detail: refusal.detail };
     case "stale-version":
-      return problem(context, {
+      return {
         status: 412,
         title: "Precondition failed",
         detail: `the precondition wants version ${refusal.expected}, and it is ${refusal.actual}`,
-      });
+      };
     case "invalid":
-      return problem(context, {
+      return {
         status: 422,
         title: "Invalid",
         detail: refusal.errors.map(inWords).join("; "),
         errors: refusal.errors,
-      });
+      };
   }
+}
+
+/** Answers for an object that could not be reached. */
+export function unavailable(context: Context, progress: Progress | null = null): Response {
+  context.header("retry-after", "1");
+  return problem(context, {
+    status: 503,
+    title: "Unavailable",
+    detail:
+      "an object could not be reached; whether the change was made is unknown, so read before you repeat it",
+    ...(progress === null ? {} : { progress }),
+  });
 }
 
 /** Answers with a document and the version it is at, which `If-Match` can name. */

@@ -1,13 +1,14 @@
-import { Hono } from "hono";
+import { Hono, type MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { LIMITS } from "../../durable/model/limits.ts";
 import type { DirectoryView } from "../../durable/model/view.ts";
 import type { Settings } from "../core/settings.ts";
 import type { Target } from "../core/target.ts";
 import { DIRECTORY_NAME, ObjectUnavailable, readObject } from "../edge/ring-client.ts";
-import { problem, refused, versioned } from "./answer.ts";
+import { problem, refused, unavailable, versioned } from "./answer.ts";
 import { authenticate } from "./auth.ts";
 import type { AdminContext } from "./context.ts";
+import { document } from "./document.ts";
 import { directoryHistory, poolHistory } from "./history.ts";
 import { pools } from "./pools.ts";
 import { directoryOf, routes } from "./routes.ts";
@@ -41,17 +42,12 @@ export function createAdmin(settings: Settings): Hono<AdminContext> {
     context.header("cache-control", "no-store");
   });
   admin.use(authenticate);
-  admin.use(
-    bodyLimit({
-      maxSize: LIMITS.bodyBytes,
-      onError: (context) =>
-        problem(context, {
-          status: 413,
-          title: "Too large",
-          detail: `body must be at most ${LIMITS.bodyBytes} bytes`,
-        }),
-    }),
-  );
+  const [limit, documentLimit] = [limitBody(LIMITS.bodyBytes), limitBody(LIMITS.documentBytes)];
+  admin.use((context, next) => {
+    const isWhole = context.req.path === `${settings.adminPrefix}/document`;
+    return (isWhole ? documentLimit : limit)(context, next);
+  });
+  admin.route(`${settings.adminPrefix}/document`, document);
   admin.route(settings.adminPrefix, directoryHistory);
   admin.route(`${settings.adminPrefix}/pools`, poolHistory);
   admin.route(`${settings.adminPrefix}/pools`, pools);
@@ -69,7 +65,7 @@ export function createAdmin(settings: Settings): Hono<AdminContext> {
     problem(context, {
       status: 404,
       title: "Not found",
-      detail: `${context.req.method} ${context.req.path} is no endpoint; there are ${settings.adminPrefix}/pools, /routes, /versions, /rollback, /lost-leases, /convergence and /status`,
+      detail: `${context.req.method} ${context.req.path} is no endpoint; there are ${settings.adminPrefix}/pools, /routes, /document, /versions, /rollback, /lost-leases, /convergence and /status`,
     }),
   );
   admin.onError((error, context) => {
@@ -81,13 +77,15 @@ export function createAdmin(settings: Settings): Hono<AdminContext> {
         detail: "this is a bug; it was logged",
       });
     }
-    context.header("retry-after", "1");
-    return problem(context, {
-      status: 503,
-      title: "Unavailable",
-      detail:
-        "an object could not be reached; whether the change was made is unknown, so read before you repeat it",
-    });
+    return unavailable(context);
   });
   return admin;
+}
+
+function limitBody(maxSize: number): MiddlewareHandler<AdminContext> {
+  return bodyLimit({
+    maxSize,
+    onError: (context) =>
+      problem(context, { status: 413, title: "Too large", detail: `body must be at most ${maxSize} bytes` }),
+  });
 }

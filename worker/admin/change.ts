@@ -18,7 +18,7 @@ import { checkOrigins, checkSize } from "./origins.ts";
 import { readWait, written } from "./wait.ts";
 
 /** Under no condition. */
-const ALWAYS: Precondition = { ifMatch: null, ifAbsent: false };
+export const ALWAYS: Precondition = { ifMatch: null, ifAbsent: false };
 
 /** Changes a pool, under the caller's precondition unless another is given. */
 export async function changePool(
