@@ -85,6 +85,17 @@ const COMMAND: fc.Arbitrary<DirectoryCommand> = fc.oneof(
   fc.record({ kind: fc.constant("remove-route"), id: ID }),
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("add-pool"), name: POOL }) },
   fc.record({ kind: fc.constant("remove-pool"), name: POOL }),
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("put-routes"),
+      routes: fc.array(
+        fc.tuple(ID, INPUT).map(([id, told]) => Object.assign({ id }, told)),
+        { maxLength: 3 },
+      ),
+      pools: fc.array(POOL, { maxLength: 2 }),
+    }),
+  },
 );
 const COMMANDS = fc.array(fc.tuple(COMMAND, PRECONDITION), { maxLength: 25 });
 
@@ -102,7 +113,8 @@ it("grows the version by one with every change, and by none when nothing changed
         expect(state === before).toBe(!isChanged);
         expect(result.ok && result.value.applied.changes.length > 0).toBe(isChanged);
         expect(result.ok && result.value.applied.created).toBe(
-          state.pools.length + state.routes.length > before.pools.length + before.routes.length,
+          command.kind !== "put-routes" &&
+            state.pools.length + state.routes.length > before.pools.length + before.routes.length,
         );
       }
     }),
@@ -124,6 +136,25 @@ it("never holds two routes that tie, nor two of one id, nor one to a pool that i
       expect(new Set(pools).size).toBe(pools.length);
     }),
     { numRuns: 500 },
+  );
+});
+
+it("puts all routes at once as it would put them one by one into a directory without any, or refuses them all", () => {
+  fc.assert(
+    fc.property(COMMANDS, fc.array(fc.tuple(ID, INPUT), { maxLength: 4 }), (commands, inputs) => {
+      const state = commands.reduce((held, [command]) => next(held, command), NEW);
+      const routes = inputs.map(([id, told]) => Object.assign({ id }, told));
+      const isTwice = new Set(routes.map(({ id }) => id)).size < routes.length;
+      let made: DirectoryState = { ...state, routes: [] };
+      const results = inputs.map(([id, told]) => {
+        const put = apply(made, { kind: "put-route", id, route: told });
+        made = put.ok ? put.value.state : made;
+        return put.ok;
+      });
+      const result = apply(state, { kind: "put-routes", routes, pools: [] });
+      expect(result.ok).toBe(!isTwice && results.every(Boolean));
+      expect(result.ok ? result.value.state.routes : routes).toEqual(routes);
+    }),
   );
 });
 
