@@ -3,7 +3,8 @@
  * not hold against its backends. `server_error`: one that it does. `gateway_error`: one that it does, of 502, 503 and 504.
  * `unreachable`: no answer, by exception or by a 52x, 530 or `error code: 1003` of the platform. `timed_out`: no response
  * headers in time. `client_gone`: the client left first. `outrun`: given up before its time, since another backend, asked as
- * well, was quicker, or the request's total time was over. These two blame nobody.
+ * well, was quicker, or the request's total time was over. These two blame nobody. `cut`: its answer broke off, or fell silent
+ * for too long, after the headers; counted beside the outcome that these had.
  */
 export const OUTCOMES = [
   "answered",
@@ -14,6 +15,7 @@ export const OUTCOMES = [
   "timed_out",
   "client_gone",
   "outrun",
+  "cut",
 ] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
@@ -30,6 +32,7 @@ export function blameOf(outcome: Outcome): Blame {
     case "gateway_error":
     case "unreachable":
     case "timed_out":
+    case "cut":
       return "failure";
     case "client_gone":
     case "outrun":
@@ -39,7 +42,9 @@ export function blameOf(outcome: Outcome): Blame {
 
 /** Whether an outcome is the failure of a connection or a gateway, rather than of the application. */
 export function isGatewayFailure(outcome: Outcome): boolean {
-  return outcome === "gateway_error" || outcome === "unreachable" || outcome === "timed_out";
+  return (
+    outcome === "gateway_error" || outcome === "unreachable" || outcome === "timed_out" || outcome === "cut"
+  );
 }
 
 /**

@@ -38,6 +38,8 @@ describe("a backend is skipped", () => {
       "five gateway errors or timeouts come in a row",
       ["gateway_error", "timed_out", "gateway_error", "unreachable", "timed_out"],
     ],
+    ["an answer that had begun broke off in between", ["unreachable", "cut", "unreachable", "unreachable"]],
+    ["five answers in a row broke off", ["cut", "cut", "cut", "cut", "cut"]],
     ["a client leaves in between", ["unreachable", "client_gone", "unreachable", "unreachable"]],
   ])("when %s", (_, outcomes) => {
     expect(circuit(...outcomes).isSkipping(NOON)).toBe(true);

@@ -89,3 +89,25 @@ it("is never better off for a failure, nor for a client that left, than without 
     }),
   );
 });
+
+it("counts an answer that broke off beside its headers, and is punished for it like for a lost connection", () => {
+  const failing = channel();
+  failing.count("answered", waited(40));
+  failing.countCut(after(NOON, -600_000), waited(40));
+  expect(failing.latencyMs(NOON)).toBe(15_000);
+  expect(failing.takeReport(NOON)?.report).toMatchObject({
+    outcomes: { answered: 1, cut: 1 },
+    latencyMs: { success: 40, failure: 40 },
+    gatewayRun: { length: 1, isWhole: false },
+  });
+});
+
+it("is withdrawn when an operator wants it to get nothing, and not when it is ejected", () => {
+  const [backend] = snapshot({ a: 1 }).backends;
+  if (backend === undefined) throw new Error("there is no backend");
+  const withdrawn = (told: Partial<typeof backend>): boolean =>
+    subChannel({ ...backend, ...told }).isWithdrawn;
+  expect(withdrawn({ admits: "none" })).toBe(true);
+  expect(withdrawn({ admits: "none", isEjected: true })).toBe(false);
+  expect(withdrawn({ admits: "sticky" })).toBe(false);
+});

@@ -68,6 +68,7 @@ export function latencyOf(outcome: Outcome, wait: Wait, known: Pick<LatencyEstim
     case "gateway_error":
     case "unreachable":
     case "timed_out":
+    case "cut":
       return Math.max(waitedMs, timeoutMs, 2 * (known.read(nowMs) ?? 0));
     case "client_gone":
     case "outrun":

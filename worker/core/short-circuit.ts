@@ -73,7 +73,9 @@ export class ShortCircuit {
       return false;
     }
     this.#gatewayErrors++;
-    this.#connectFailures = outcome === "unreachable" ? this.#connectFailures + 1 : 0;
+    if (outcome === "unreachable") this.#connectFailures++;
+    // What broke off was connected long before, so it says nothing of connecting now.
+    else if (outcome !== "cut") this.#connectFailures = 0;
     const isTrial = this.#triedMs !== null;
     const hangs = outcome === "timed_out" && this.#hangs(span);
     return (this.isOpen ? isTrial : hangs || this.#isTooMuch()) && this.#open(nowMs, hangs);

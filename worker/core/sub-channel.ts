@@ -73,6 +73,11 @@ export class SubChannel implements Gauge {
     return this.backend.id;
   }
 
+  /** Whether it admits nothing because an operator wants it so: its drain is over, or it is disabled. */
+  get isWithdrawn(): boolean {
+    return this.#backend.admits === "none" && !this.#backend.isEjected;
+  }
+
   /** Attempts begun and not ended: until the response headers, or to the end for what is followed. */
   get inFlight(): number {
     return this.#inFlight;
@@ -136,6 +141,19 @@ export class SubChannel implements Gauge {
    * @returns true when the ring should hear of it at once: the backend is skipped from now on.
    */
   count(outcome: Outcome, wait: Wait): boolean {
+    return this.#count(outcome, wait, after(wait.nowMs, -wait.waitedMs));
+  }
+
+  /**
+   * Counts that the answer to an attempt that began at `beganMs` broke off, after `count` was told of its headers.
+   *
+   * @returns true when the ring should hear of it at once, as there.
+   */
+  countCut(beganMs: EpochMs, wait: Wait): boolean {
+    return this.#count("cut", wait, beganMs);
+  }
+
+  #count(outcome: Outcome, wait: Wait, beganMs: EpochMs): boolean {
     const { waitedMs, nowMs, isUnhindered } = wait;
     const ledger = this.#ledger;
     const blame = blameOf(outcome);
@@ -150,11 +168,7 @@ export class SubChannel implements Gauge {
     const latencyMs = latencyOf(outcome, wait, this.#latency);
     if (latencyMs !== null) this.#latency.observe(latencyMs, nowMs);
     const wasFailing = this.isFailing;
-    const isTripped = this.#circuit.observe(outcome, {
-      beganMs: after(nowMs, -waitedMs),
-      nowMs,
-      isUnhindered,
-    });
+    const isTripped = this.#circuit.observe(outcome, { beganMs, nowMs, isUnhindered });
     if (wasFailing || isTripped) this.#note();
     return isTripped;
   }
