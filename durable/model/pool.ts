@@ -67,6 +67,9 @@ const RING_POINTS_RANGE = "must be a multiple of 4, 4…1000";
 /** Longest wait for a backend's response headers, milliseconds. */
 export const HeaderTimeoutSchema = integer(10, 600_000);
 
+/** Longest silence of what is open, milliseconds. */
+export const IdleTimeoutSchema = integer(100, 3_600_000);
+
 const connectionsEntries = {
   /** Connections one isolate remembers; the least recently used are forgotten first. Default 50000. */
   maxEntries: v.optional(integer(1, 200_000), 50_000),
@@ -200,6 +203,17 @@ const poolEntries = {
   sessions: v.optional(SessionsSchema, {}),
   /** A backend that sent no response headers by then is answered for with 504. Default 15000. */
   headerTimeoutMs: v.optional(HeaderTimeoutSchema, 15_000),
+  /**
+   * A response that is followed is broken off when its backend has sent nothing for so long, milliseconds. Default 5 minutes,
+   * as Envoy's `stream_idle_timeout`; null: never. The time in which the client takes what has come does not count. Event
+   * streams need a comment now and then. Ignored for responses that pass untouched.
+   */
+  bodyIdleTimeoutMs: v.optional(v.nullable(IdleTimeoutSchema), 300_000),
+  /**
+   * A WebSocket is closed on both sides when neither has sent a message for so long, milliseconds. Default null: never, because
+   * the runtime answers pings by itself and shows none, so a socket that lives on pings alone looks silent.
+   */
+  webSocketIdleTimeoutMs: v.optional(v.nullable(IdleTimeoutSchema), null),
   /** How long a drain lets existing sessions stay when the command does not say, milliseconds. Default 5 minutes. */
   drainMs: v.optional(integer(0, LIMITS.maxDrainMs), 300_000),
   /**
@@ -207,6 +221,11 @@ const poolEntries = {
    * Default 5000. Receipts go by it; too short, and a backend is called safe to stop that is still sending one.
    */
   settleMs: v.optional(integer(0, 600_000), 5_000),
+  /**
+   * Whether WebSockets that are open to a backend are closed, on both sides and with 1001, once it admits nothing any more
+   * because its drain is over or it was disabled. Default false: they stay as long as they like. An ejection closes none.
+   */
+  closeSocketsAtDeadline: v.optional(v.boolean("must be true or false"), false),
   sync: v.optional(
     v.pipe(
       record(syncEntries),

@@ -3,7 +3,7 @@ import { LabelNameSchema } from "./backend.ts";
 import { integer, list, MethodSchema, oneOf, record } from "./fields.ts";
 import { LIMITS } from "./limits.ts";
 import { type PoolName, PoolNameSchema, RouteIdSchema } from "./names.ts";
-import { AffinitySchema, HeaderTimeoutSchema, PolicySchema } from "./pool.ts";
+import { AffinitySchema, HeaderTimeoutSchema, IdleTimeoutSchema, PolicySchema } from "./pool.ts";
 import { RouteRetrySchema } from "./retry.ts";
 import { HeaderNameSchema } from "./token.ts";
 
@@ -96,6 +96,10 @@ const routeEntries = {
   rewritePath: v.optional(PathSchema),
   /** Instead of the pool's header timeout, milliseconds. */
   headerTimeoutMs: v.optional(HeaderTimeoutSchema),
+  /** Instead of the pool's, milliseconds. */
+  bodyIdleTimeoutMs: v.optional(IdleTimeoutSchema),
+  /** Instead of the pool's, milliseconds. */
+  webSocketIdleTimeoutMs: v.optional(IdleTimeoutSchema),
   /** Instead of what the pool says of retries; what is left out is the pool's to say. */
   retry: v.optional(RouteRetrySchema),
 };
@@ -130,6 +134,8 @@ export const RoutePatchSchema = record({
   subset: v.nullish(SubsetSchema),
   rewritePath: v.nullish(PathSchema),
   headerTimeoutMs: v.nullish(HeaderTimeoutSchema),
+  bodyIdleTimeoutMs: v.nullish(IdleTimeoutSchema),
+  webSocketIdleTimeoutMs: v.nullish(IdleTimeoutSchema),
   retry: v.nullish(RouteRetrySchema),
 });
 export type RoutePatch = v.InferOutput<typeof RoutePatchSchema>;

@@ -19,6 +19,8 @@ class Attempted implements Guarded {
   readonly client = new AbortController();
   /** Until when its client was there for sure, if it was abandoned. */
   lastSeenMs: EpochMs | null = null;
+  /** Vigils that it keeps. */
+  vigils = 0;
   /** What keeps the request alive, and is not done. */
   held = 0;
 
@@ -41,6 +43,11 @@ class Attempted implements Guarded {
 
   giveUp(): Response {
     return this.#see("given up", new Response(null, { status: 504 }));
+  }
+
+  keepVigil(): () => void {
+    this.vigils++;
+    return () => this.vigils--;
   }
 
   abandon(lastSeenMs: EpochMs): void {
@@ -112,6 +119,19 @@ it("ends an attempt at once whose client leaves while it is listened for, once, 
   expect(attempted.held).toBe(0);
   await lookLongAfter(watch);
   expect(attempted.seen).toEqual(["abandoned"]);
+});
+
+it("keeps a vigil while an attempt waits long, and only then", async () => {
+  const watch = new HeaderWatch();
+  const [quick, slow] = [new Attempted(), new Attempted()];
+  const late = Promise.withResolvers<Response>();
+  const answer = guard(watch, slow, late.promise);
+  void guard(watch, quick, NEVER, 50);
+  await vi.advanceTimersByTimeAsync(3_000);
+  expect([quick.vigils, slow.vigils]).toEqual([0, 1]);
+  late.resolve(new Response("late"));
+  await answer;
+  expect(slow.vigils).toBe(0);
 });
 
 it("abandons an attempt whose request the runtime has dropped, timer and all, and does not claim to know when", async () => {

@@ -12,6 +12,7 @@ const MAX_STALE_MS = 60_000;
 class Ring implements Source<Versioned, null> {
   readonly asked: Acknowledgement[] = [];
   readonly adopted: (Versioned | null)[] = [];
+  isOwing = false;
   #pending: ((reply: SyncReply<Versioned>) => void)[] = [];
   #failing: ((error: Error) => void)[] = [];
 
@@ -95,6 +96,8 @@ afterEach(() => {
   vi.useRealTimers();
   vi.restoreAllMocks();
 });
+
+const keepUp = (): number => leased.keepUp(null, { waitUntil: (work) => held.push(work) }, clock());
 
 const pass = (ms: number): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
 
@@ -212,4 +215,34 @@ it("takes no notice of an answer from before the object said that there is nothi
   await pass(WAIT_MS);
   expect(request.got).toBeNull();
   expect(leased.fresh(clock())).toBeNull();
+});
+
+it("asks once more when the object was told of something that ends, and then no more", async () => {
+  obtain();
+  await pass(0);
+  ring.isOwing = true;
+  await ring.grant(1);
+  await pass(REFRESH_MS - 1);
+  expect(ring.asked).toHaveLength(1);
+  await pass(1);
+  expect(ring.asked).toHaveLength(2);
+  ring.isOwing = false;
+  await ring.grant(1);
+  await pass(10 * REFRESH_MS);
+  expect(ring.asked).toHaveLength(2);
+});
+
+it("is kept up without requests: it asks when it is time, and says when it will be time again", async () => {
+  obtain();
+  await pass(0);
+  await ring.grant(1);
+  expect(keepUp()).toBe(REFRESH_MS);
+  await pass(REFRESH_MS - 1);
+  expect(keepUp()).toBe(1);
+  expect(ring.asked).toHaveLength(1);
+  await pass(1);
+  expect(keepUp()).toBe(REFRESH_MS);
+  expect(ring.asked).toHaveLength(2);
+  expect(keepUp()).toBe(REFRESH_MS);
+  expect(ring.asked).toHaveLength(2);
 });

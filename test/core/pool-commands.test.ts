@@ -372,7 +372,7 @@ it.each([
     "backends",
     { backends: [] },
     "(a list of 0)",
-    "is not known here; known: policy, keylessPolicy, hashBalanceFactor, ringPoints, slowStart, tiers, maxInFlight, waiting, health, retry, shed, affinity, stickyDebtRounds, connections, tokens, sessions, headerTimeoutMs, drainMs, settleMs, sync",
+    "is not known here; known: policy, keylessPolicy, hashBalanceFactor, ringPoints, slowStart, tiers, maxInFlight, waiting, health, retry, shed, affinity, stickyDebtRounds, connections, tokens, sessions, headerTimeoutMs, bodyIdleTimeoutMs, webSocketIdleTimeoutMs, drainMs, settleMs, closeSocketsAtDeadline, sync",
   ],
   [
     "sync",

@@ -74,8 +74,11 @@ const DEFAULTS = {
     lost: { ejected: "temporary", drained: "sticky", removed: "sticky" },
   },
   headerTimeoutMs: 15_000,
+  bodyIdleTimeoutMs: 300_000,
+  webSocketIdleTimeoutMs: null,
   drainMs: 300_000,
   settleMs: 5_000,
+  closeSocketsAtDeadline: false,
   sync: { refreshMs: 5_000, leaseMs: 30_000, waitMs: 2_000, maxStaleMs: 3_600_000, maxPerSecond: 100 },
 };
 
@@ -108,6 +111,9 @@ it.each([
   ],
   ["headerTimeoutMs", 9, "must be an integer 10…600000"],
   ["headerTimeoutMs", 600_001, "must be an integer 10…600000"],
+  ["bodyIdleTimeoutMs", 99, "must be an integer 100…3600000"],
+  ["webSocketIdleTimeoutMs", 3_600_001, "must be an integer 100…3600000"],
+  ["closeSocketsAtDeadline", "yes", "must be true or false"],
   ["stickyDebtRounds", 1_001, "must be an integer 0…1000"],
   ["settleMs", 600_001, "must be an integer 0…600000"],
   ["drainMs", -1, "must be an integer 0…604800000"],
@@ -384,7 +390,7 @@ it.each([
   [
     "",
     {},
-    "policy, keylessPolicy, hashBalanceFactor, ringPoints, slowStart, tiers, maxInFlight, waiting, health, retry, shed, affinity, stickyDebtRounds, connections, tokens, sessions, headerTimeoutMs, drainMs, settleMs, sync, backends",
+    "policy, keylessPolicy, hashBalanceFactor, ringPoints, slowStart, tiers, maxInFlight, waiting, health, retry, shed, affinity, stickyDebtRounds, connections, tokens, sessions, headerTimeoutMs, bodyIdleTimeoutMs, webSocketIdleTimeoutMs, drainMs, settleMs, closeSocketsAtDeadline, sync, backends",
   ],
   ["sync.", { sync: {} }, "refreshMs, leaseMs, waitMs, maxStaleMs, maxPerSecond"],
   ["connections.", { connections: {} }, "maxEntries, idleMs"],

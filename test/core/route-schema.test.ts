@@ -9,7 +9,7 @@ const PATH_RANGE =
   "must begin with '/', be percent-encoded, hold no '?', '#', '\\', '//' or dot segment, and be at most 1024 characters";
 const METHOD_RANGE = "must be an upper-case method name, such as GET";
 const KNOWN =
-  "host, path, methods, headers, pool, split, policy, affinity, subset, rewritePath, headerTimeoutMs, retry";
+  "host, path, methods, headers, pool, split, policy, affinity, subset, rewritePath, headerTimeoutMs, bodyIdleTimeoutMs, webSocketIdleTimeoutMs, retry";
 
 const POOL_OR_SPLIT = "is required, or split, and not both";
 
@@ -32,6 +32,8 @@ it("takes a route with everything", () => {
     subset: { by: "header", name: "x-release", label: "release", fallback: "none" },
     rewritePath: "/",
     headerTimeoutMs: 600_000,
+    bodyIdleTimeoutMs: 3_600_000,
+    webSocketIdleTimeoutMs: 100,
   };
   expect(parse(RouteInputSchema, route)).toEqual({ ok: true, value: route });
 });
@@ -161,6 +163,8 @@ it.each([
     'must be one of "round_robin", "random", "first", "least_request", "peak_ewma", "rendezvous", "maglev", "ring_hash"',
   ],
   ["headerTimeoutMs", 9, "must be an integer 10…600000"],
+  ["bodyIdleTimeoutMs", 99, "must be an integer 100…3600000"],
+  ["webSocketIdleTimeoutMs", 3_600_001, "must be an integer 100…3600000"],
 ])("refuses %s of %j", (field, value, range) => {
   expect(parse(RouteInputSchema, { pool: "shop", [field]: value })).toEqual(refusal([field, value, range]));
 });
@@ -183,6 +187,8 @@ it("lets a patch take optional fields away with null, and no others", () => {
     subset: null,
     rewritePath: null,
     headerTimeoutMs: null,
+    bodyIdleTimeoutMs: null,
+    webSocketIdleTimeoutMs: null,
   };
   expect(parse(RoutePatchSchema, patch)).toEqual({ ok: true, value: patch });
   expect(parse(RoutePatchSchema, {})).toEqual({ ok: true, value: {} });

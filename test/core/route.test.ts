@@ -120,12 +120,22 @@ it("takes the route with more header matches, all of which have to match", () =>
 });
 
 it("passes on what the route says instead of the pool", () => {
-  const told = { policy: "rendezvous", affinity: [], headerTimeoutMs: 50, path: "/a", rewritePath: "/b" };
+  const told = {
+    policy: "rendezvous",
+    affinity: [],
+    headerTimeoutMs: 50,
+    bodyIdleTimeoutMs: 100,
+    webSocketIdleTimeoutMs: 200,
+    path: "/a",
+    rewritePath: "/b",
+  };
   expect(destinationOf([to("api", told)], asked("h/a"))).toEqual({
     to: "api",
     policy: "rendezvous",
     affinity: [],
     headerTimeoutMs: 50,
+    bodyIdleTimeoutMs: 100,
+    webSocketIdleTimeoutMs: 200,
     rewrite: { from: "/a", to: "/b" },
   });
 });

@@ -16,6 +16,8 @@ export interface Destination {
   /** Undefined: every backend of the pool may serve. */
   readonly subset: Subset | undefined;
   readonly headerTimeoutMs: number | undefined;
+  readonly bodyIdleTimeoutMs: number | undefined;
+  readonly webSocketIdleTimeoutMs: number | undefined;
   readonly retry: RouteRetry | undefined;
   /** The matched prefix and what it becomes; null: the path stays. */
   readonly rewrite: { readonly from: string; readonly to: string } | null;
@@ -50,6 +52,8 @@ const TO_DEFAULT_POOL: Destination = {
   affinity: undefined,
   subset: undefined,
   headerTimeoutMs: undefined,
+  bodyIdleTimeoutMs: undefined,
+  webSocketIdleTimeoutMs: undefined,
   retry: undefined,
   rewrite: null,
 };
@@ -140,13 +144,15 @@ function bySpecificity(a: Route, b: Route): number {
 }
 
 function toDestination(route: Route, hash: KeyedHash): Destination {
-  const { id, pool, split, policy, affinity, subset, headerTimeoutMs, retry, rewritePath: to } = route;
+  const { id, pool, split, policy, affinity, subset, retry, rewritePath: to } = route;
   return {
     to: pool ?? new Split(id, split ?? [], hash),
     policy,
     affinity,
     subset,
-    headerTimeoutMs,
+    headerTimeoutMs: route.headerTimeoutMs,
+    bodyIdleTimeoutMs: route.bodyIdleTimeoutMs,
+    webSocketIdleTimeoutMs: route.webSocketIdleTimeoutMs,
     retry,
     rewrite: to === undefined ? null : { from: route.path, to },
   };

@@ -10,6 +10,8 @@ import { callObject, DIRECTORY_NAME } from "./ring-client.ts";
 /** The directory in this isolate: its leased routing table, and the index made of it. */
 export class EdgeDirectory implements Source<RoutingTable, Env> {
   readonly leased: Leased<RoutingTable, Env> = new Leased(this);
+  /** It is told of nothing. */
+  readonly isOwing = false;
   readonly #isolate: string;
   readonly #onRoutes: (routes: readonly Route[]) => void;
   #index: RouteIndex | null = null;

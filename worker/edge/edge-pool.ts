@@ -9,6 +9,7 @@ import { WaitingLine } from "../core/waiting-line.ts";
 import type { Env } from "../env.ts";
 import { type Acknowledgement, clock, DEFAULT_PATIENCE, Leased, type Source } from "./leased.ts";
 import { callObject } from "./ring-client.ts";
+import type { Vigil } from "./vigil.ts";
 
 /** One pool in this isolate: its leased snapshot, the view made of it, and what is to be reported. */
 export class EdgePool implements Source<Snapshot, Env> {
@@ -18,10 +19,14 @@ export class EdgePool implements Source<Snapshot, Env> {
   readonly hedgeBudget = new RetryBudget();
   /** Who waits for room. */
   readonly line = new WaitingLine((choosing) => this.#view?.choose(choosing) ?? { kind: "no_backend" });
+  /** What is open at its backends, and looks after itself. */
+  readonly vigils = new Set<Vigil>();
   readonly #name: PoolName;
   readonly #isolate: string;
   readonly #onSnapshot: () => void;
   #view: PoolView | null = null;
+  /** Whether the ring was last told of anything in flight. */
+  #isOwing = false;
   #blamed: ReadonlySet<number> = new Set(DEFAULT_POOL_CONFIG.health.failureStatuses);
 
   /** `onSnapshot` is called after every new one. */
@@ -51,6 +56,15 @@ export class EdgePool implements Source<Snapshot, Env> {
     return this.#view?.snapshot.config.health.trustAnnouncements ?? false;
   }
 
+  get isOwing(): boolean {
+    return this.#isOwing;
+  }
+
+  /** Whether sockets to a backend that admits nothing any more are closed. */
+  get closesSockets(): boolean {
+    return this.#view?.snapshot.config.closeSocketsAtDeadline ?? false;
+  }
+
   get isIdle(): boolean {
     return this.#view?.channels().every((channel) => channel.isIdle) ?? true;
   }
@@ -62,6 +76,7 @@ export class EdgePool implements Source<Snapshot, Env> {
     const inFlight = channels
       .filter((channel) => channel.inFlight > 0)
       .map((channel) => ({ id: channel.id, count: channel.inFlight }));
+    this.#isOwing = inFlight.length > 0;
     const request = { isolate: this.#isolate, ...acknowledgement, report, inFlight };
     const reply = await callObject<SyncReply<Snapshot>>(env.RING, this.#name, "sync", request);
     if (!reply.ok) throw new Error(`ring ${this.#name} refused a sync: ${JSON.stringify(reply.refusal)}`);
@@ -76,6 +91,8 @@ export class EdgePool implements Source<Snapshot, Env> {
     if (snapshot !== null) this.#blamed = new Set(snapshot.config.health.failureStatuses);
     this.#onSnapshot();
     this.line.serve(null, clock());
+    // Nothing else in a snapshot is news to what is open.
+    if (this.closesSockets) for (const vigil of this.vigils) vigil.call();
   }
 
   #see(snapshot: Snapshot): PoolView {

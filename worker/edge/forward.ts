@@ -13,6 +13,7 @@ import type { SubChannel } from "../core/sub-channel.ts";
 import { answerProblem } from "./answer-problem.ts";
 import type { EdgePool } from "./edge-pool.ts";
 import { within } from "./elapse.ts";
+import { type BodyEnd, followBody } from "./follow.ts";
 import type { Guarded } from "./header-watch.ts";
 import { clock } from "./leased.ts";
 import type { Passage } from "./passage.ts";
@@ -20,6 +21,7 @@ import type { Lane, Runner } from "./race.ts";
 import { parseRetryAfter } from "./retry-after.ts";
 import type { OnFailure } from "./tries.ts";
 import { pumpWebSocket } from "./upgrade.ts";
+import { Vigil, type Watched } from "./vigil.ts";
 
 /** One attempt at one backend. The sub-channel has counted it as in flight already. */
 export interface Attempt {
@@ -33,6 +35,10 @@ export interface Attempt {
   readonly headerTimeoutMs: number;
   /** That is less than its header timeout, as the request's total time is nearly over. */
   readonly isShortened: boolean;
+  /** How long a followed body may be silent, milliseconds; null: for ever. */
+  readonly bodyIdleTimeoutMs: number | null;
+  /** The same of a WebSocket. */
+  readonly webSocketIdleTimeoutMs: number | null;
   /** When it begins. */
   readonly nowMs: EpochMs;
   /** What the answer gets besides the backend's headers, made when it is there; null: nothing. */
@@ -95,6 +101,8 @@ class Exchange implements Guarded, Runner {
   readonly #attempt: Attempt;
   #isCounted = false;
   #isOver = false;
+  /** For its headers, milliseconds, once it is counted. */
+  #waitedMs = 0;
 
   constructor(passage: Passage, attempt: Attempt) {
     this.passage = passage;
@@ -131,8 +139,7 @@ class Exchange implements Guarded, Runner {
     }
     lane?.win();
     if (status === SWITCHING_PROTOCOLS && response.webSocket !== null) {
-      const socket = pumpWebSocket(response, response.webSocket, () => this.#end());
-      return this.#withOwnHeaders(socket);
+      return this.#withOwnHeaders(this.#pump(response, response.webSocket));
     }
     // The body is asked for last: merely looking at it makes the runtime build a stream for JavaScript.
     if (mustFollow(headers, channel.backend.admits) && response.body !== null)
@@ -148,6 +155,11 @@ class Exchange implements Guarded, Runner {
   giveUp(): Response | Promise<Response> {
     if (this.#attempt.isShortened) this.#count(this.passage.isAbandoned ? "client_gone" : "outrun");
     return this.#replace("timed_out", { kind: "broken" });
+  }
+
+  keepVigil(): () => void {
+    const vigil = new Vigil(this.passage, this.#watched(), () => Number.POSITIVE_INFINITY);
+    return () => vigil.end();
   }
 
   abandon(lastSeenMs: EpochMs): void {
@@ -182,17 +194,39 @@ class Exchange implements Guarded, Runner {
     return this.#withOwnHeaders(response);
   }
 
-  /** Passes a body on and sees its end, whoever ends it. */
+  /** Passes a WebSocket's messages on and sees its end. */
+  #pump(response: Response, upstream: WebSocket): Response {
+    const { pool, channel, webSocketIdleTimeoutMs: idleTimeoutMs } = this.#attempt;
+    return pumpWebSocket(response, upstream, {
+      passage: this.passage,
+      pool: this.#watched(),
+      idleTimeoutMs,
+      mustClose: () => pool.closesSockets && channel.isWithdrawn,
+      onEnd: () => this.#end(),
+    });
+  }
+
+  /** Passes a body on and sees its end. */
   #follow(response: Response, body: ReadableStream): Response {
     const { status, statusText, headers } = response;
+    const { bodyIdleTimeoutMs: idleTimeoutMs } = this.#attempt;
     const length = headers.get("content-length");
-    const { readable, writable } =
-      length === null ? new IdentityTransformStream() : new FixedLengthStream(Number(length));
-    const end = (): void => this.#end();
-    this.passage.waitUntil(body.pipeTo(writable, { signal: this.passage.gone }).then(end, end));
+    const onEnd = (end: BodyEnd): void => {
+      if (end === "cut") this.#countCut();
+      this.#end();
+    };
+    const following = { passage: this.passage, pool: this.#watched(), idleTimeoutMs, onEnd };
+    const followed = followBody(body, length === null ? null : Number(length), following);
     return this.#withOwnHeaders(
-      new Response(readable, { status, statusText, headers, encodeBody: "manual" }),
+      new Response(followed, { status, statusText, headers, encodeBody: "manual" }),
     );
+  }
+
+  /** The pool, as what stays open looks after it. */
+  #watched(): Watched {
+    const { leased, vigils } = this.#attempt.pool;
+    const { passage } = this;
+    return { vigils, keepUp: (nowMs) => leased.keepUp(passage.env, passage, nowMs) };
   }
 
   /** The response as the client gets it: untouched, unless some header must not pass or one is added. */
@@ -245,9 +279,17 @@ class Exchange implements Guarded, Runner {
     this.#isCounted = true;
     const { channel, headerTimeoutMs: timeoutMs, body, nowMs: sinceMs } = this.#attempt;
     const nowMs = clock();
-    const waitedMs = (untilMs ?? nowMs) - sinceMs;
-    const isUnhindered = body === null;
-    if (channel.count(outcome, { waitedMs, timeoutMs, isUnhindered, nowMs })) this.#report(nowMs);
+    this.#waitedMs = (untilMs ?? nowMs) - sinceMs;
+    const wait = { waitedMs: this.#waitedMs, timeoutMs, isUnhindered: body === null, nowMs };
+    if (channel.count(outcome, wait)) this.#report(nowMs);
+  }
+
+  /** The answer broke off after its headers, for which it was counted already. */
+  #countCut(): void {
+    const { channel, headerTimeoutMs: timeoutMs, nowMs: beganMs } = this.#attempt;
+    const nowMs = clock();
+    const wait = { waitedMs: this.#waitedMs, timeoutMs, isUnhindered: true, nowMs };
+    if (channel.countCut(beganMs, wait)) this.#report(nowMs);
   }
 
   #hear(said: Announcement | null): void {

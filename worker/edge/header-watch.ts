@@ -38,6 +38,8 @@ export interface Guarded {
    * for until `lastSeenMs`, no later than now, was waited for in earnest.
    */
   abandon(lastSeenMs: EpochMs): void;
+  /** The wait is a long one: keeps the isolate reporting until what is returned is called. */
+  keepVigil(): () => void;
 }
 
 /**
@@ -118,6 +120,7 @@ class Wait {
   #calledMs: EpochMs | null = null;
   #call: () => void = doNothing;
   #stopAttending: () => void = doNothing;
+  #endVigil: () => void = doNothing;
 
   constructor(
     guarded: Guarded,
@@ -132,7 +135,10 @@ class Wait {
     // Nothing but this waits for the call: a runtime that is late with it must not hold up the answer.
     void new Promise<void>((call) => {
       this.#call = call;
-    }).then(() => this.attend());
+    }).then(() => {
+      this.attend();
+      if (!this.#isOver) this.#endVigil = this.guarded.keepVigil();
+    });
   }
 
   /** Whether it was answered, given up or abandoned; its request may never see how the attempt ended. */
@@ -185,6 +191,7 @@ class Wait {
     if (this.#isOver) return false;
     this.#isOver = true;
     this.#stopAttending();
+    this.#endVigil();
     return true;
   }
 }

@@ -27,6 +27,8 @@ export interface Source<Document extends Versioned, Bindings> {
   send(env: Bindings, acknowledgement: Acknowledgement): Promise<SyncReply<Document>>;
   /** A newer document was installed, or the object says there is none (null). */
   adopt(document: Document | null): void;
+  /** Whether the object was last told of something that it has to be told the end of. */
+  readonly isOwing: boolean;
   /** How long a request may wait for the object, and how long a document may serve past its lease. */
   patience(document: Document | null): { readonly waitMs: number; readonly maxStaleMs: number };
 }
@@ -52,6 +54,8 @@ export const DEFAULT_PATIENCE = DEFAULT_POOL_CONFIG.sync;
 /** A document that this isolate holds under a lease, and keeps up to date behind its requests. */
 export class Leased<Document extends Versioned, Bindings> {
   readonly #source: Source<Document, Bindings>;
+  /** How often its object was last asked to be asked, milliseconds. */
+  #paceMs: number = DEFAULT_PATIENCE.refreshMs;
   #held: Held<Document> | null = null;
   #flight: Flight | null = null;
   #seq = 0;
@@ -98,6 +102,18 @@ export class Leased<Document extends Versioned, Bindings> {
     context.waitUntil(later.then(() => this.#takeOff(env, context, clock()).done));
   }
 
+  /**
+   * Asks its object if it is time to, though no request needs it: for as long as something is open. Never waits.
+   *
+   * @returns in how many milliseconds it is time again.
+   */
+  keepUp(env: Bindings, context: Context, nowMs: EpochMs): number {
+    const dueMs = Math.max(this.#held?.refreshAtMs ?? 0, this.#quietUntilMs);
+    if (nowMs < dueMs) return dueMs - nowMs;
+    this.#takeOff(env, context, nowMs);
+    return this.#paceMs;
+  }
+
   #best(nowMs: EpochMs): Obtained<Document> | null {
     const held = this.#held;
     if (held === null) return null;
@@ -123,12 +139,21 @@ export class Leased<Document extends Versioned, Bindings> {
     if (this.#flight !== null && nowMs - this.#flight.startedMs < MAX_FLIGHT_MS) return this.#flight;
     const flight: Flight = { startedMs: nowMs, isSlow: false, done: this.#sync(env) };
     this.#flight = flight;
-    context.waitUntil(
-      flight.done.finally(() => {
-        if (this.#flight === flight) this.#flight = null;
-      }),
-    );
+    const seq = this.#seq;
+    const landed = flight.done.then(() => {
+      if (this.#flight === flight) this.#flight = null;
+      return this.#askAgain(env, context, seq);
+    });
+    context.waitUntil(landed);
     return flight;
+  }
+
+  /** Asks once more when it is time, unless somebody else does: or the object would go on believing what it was told last. */
+  async #askAgain(env: Bindings, context: Context, seq: number): Promise<void> {
+    while (this.#source.isOwing && this.#seq === seq) {
+      const waitMs = this.keepUp(env, context, clock());
+      if (this.#seq === seq) await elapse(waitMs);
+    }
   }
 
   async #sync(env: Bindings): Promise<void> {
@@ -157,6 +182,7 @@ export class Leased<Document extends Versioned, Bindings> {
         const held = install(before, reply, seq, sentMs);
         if (held !== null && held.document !== before?.document) this.#source.adopt(held.document);
         this.#held = held;
+        this.#paceMs = reply.nextSyncMs;
         this.#failures = 0;
         return;
       }

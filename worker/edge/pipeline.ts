@@ -225,6 +225,8 @@ function makeAttempt(passage: Passage, way: Way, turn: Turn, sending: Sending): 
     body,
     headerTimeoutMs: Math.min(headerTimeoutMs, leftMs),
     isShortened: leftMs < headerTimeoutMs,
+    bodyIdleTimeoutMs: destination.bodyIdleTimeoutMs ?? config.bodyIdleTimeoutMs,
+    webSocketIdleTimeoutMs: destination.webSocketIdleTimeoutMs ?? config.webSocketIdleTimeoutMs,
     nowMs,
     addedHeaders: grant === null ? null : () => tokenHeaders(view, choice),
     retry,

@@ -84,6 +84,8 @@ const CONFIG = fc.record(
     sessions: fc.record({ maxAgeMs: fc.constantFrom(null, 60_000) }, { requiredKeys: [] }),
     drainMs: fc.constantFrom(0, 60_000),
     headerTimeoutMs: fc.constantFrom(10, 15_000),
+    bodyIdleTimeoutMs: fc.constantFrom(null, 60_000),
+    closeSocketsAtDeadline: fc.boolean(),
     sync: fc.record(
       { leaseMs: fc.constantFrom(10_000, 30_000), refreshMs: fc.constantFrom(500, 5_000) },
       { requiredKeys: [] },
