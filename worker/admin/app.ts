@@ -41,7 +41,7 @@ export function createAdmin(settings: Settings): Hono<AdminContext> {
     await next();
     context.header("cache-control", "no-store");
   });
-  admin.use(authenticate);
+  admin.use(authenticate());
   const [limit, documentLimit] = [limitBody(LIMITS.bodyBytes), limitBody(LIMITS.documentBytes)];
   admin.use((context, next) => {
     const isWhole = context.req.path === `${settings.adminPrefix}/document`;
