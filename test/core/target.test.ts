@@ -101,3 +101,21 @@ it("takes the dot off a full host name, and gives up on a URL that would have to
   expect(parseTarget("https://api.example.:8443/x")).toMatchObject({ hostname: "api.example" });
   expect(parseTarget("https://[/a/./b")).toBeNull();
 });
+
+// What happened: a request with two `Host` lines went out as `X-Forwarded-Host: a.example, b.example`, and the asterisk of
+// `OPTIONS *` became part of the host.
+it.each([
+  "http://a.example, b.example/",
+  "http://a.example*",
+  "http://u:p@a.example/",
+  "http://a.example:x/",
+  "http://a.example:123456/",
+  "http://a b/",
+  "http://é.example/",
+  "http://[::1/",
+  "http://[::1]x/",
+  "http:///x",
+  "http://",
+])("takes %s for no URL, as it names no host", (url) => {
+  expect(parseTarget(url)).toBeNull();
+});

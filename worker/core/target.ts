@@ -15,10 +15,16 @@ export interface Target {
 const NEEDS_RESOLVING = /\\|\/(?:\.|%2e){1,2}(?:[/?#]|$)/i;
 
 /**
+ * A host and perhaps a port. Two `Host` lines come as one with a comma, and what is no path as part of the host (`*`): both
+ * have to be refused (RFC 9112 §3.2), or we and a backend could take it for different hosts.
+ */
+const HOST = /^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{0,5})?$/i;
+
+/**
  * Cuts a request's URL into its parts. By hand, since a `URL` object on every request costs more than the pick; a URL
  * whose path a backend might read in another way than we do is resolved first.
  *
- * @returns null when it would have to be resolved and is no URL.
+ * @returns null when it names no host, or would have to be resolved and is no URL.
  */
 export function parseTarget(requestUrl: string): Target | null {
   const url = NEEDS_RESOLVING.test(requestUrl) ? URL.parse(requestUrl)?.href : requestUrl;
@@ -28,6 +34,7 @@ export function parseTarget(requestUrl: string): Target | null {
   const queryAt = indexOrEnd(url, "?", hostAt);
   const endAt = indexOrEnd(url, "#", hostAt);
   const host = url.slice(hostAt, Math.min(pathAt, queryAt, endAt));
+  if (!HOST.test(host)) return null;
   const path = pathAt < Math.min(queryAt, endAt) ? url.slice(pathAt, Math.min(queryAt, endAt)) : "/";
   return {
     scheme: url.startsWith("https:") ? "https" : "http",
