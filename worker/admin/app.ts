@@ -24,13 +24,9 @@ export function isAdminRequest({ hostname, path }: Target, { adminHost, adminPre
   );
 }
 
-/** A path with its escapes undone; as it is where they are none. */
+/** A path with its escapes of ASCII undone, which is all that a prefix may hold; one that makes no sense stays, alone. */
 function decoded(path: string): string {
-  try {
-    return decodeURIComponent(path);
-  } catch {
-    return path;
-  }
+  return path.replaceAll(/%[0-7][0-9a-f]/gi, (escaped) => decodeURIComponent(escaped));
 }
 
 /** The admin API: authenticate, parse, ask an object, render. */
