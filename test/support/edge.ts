@@ -26,6 +26,8 @@ export interface EdgeOptions {
   readonly persist?: string;
   /** Port of the first instance; left out, a free one. */
   readonly port?: number;
+  /** Is told what the worker and its runtime log; left out, it goes to the console. */
+  readonly onLog?: (line: string) => void;
 }
 
 /** The whole balancer in local workerd. */
@@ -41,11 +43,15 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   Object.assign(process.env, OFFLINE);
   const config = unstable_readConfig({ config: join(ROOT, "wrangler.toml") }, { hideWarnings: true });
   const script = await readFile(options.bundle, "utf8");
+  const { onLog } = options;
   const names = Array.from({ length: options.instances ?? 1 }, (_, index) => `edge-${index}`);
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       cf: false,
       log: new NoOpLog(),
+      ...(onLog === undefined
+        ? {}
+        : { handleStructuredLogs: ({ level, message }) => onLog(`${level}: ${message}`) }),
       ...(options.persist === undefined ? {} : { resourcePersistencePath: options.persist }),
       workers: names.map((name, index) => ({
         name,

@@ -1,5 +1,4 @@
-import { Hono, type MiddlewareHandler } from "hono";
-import { bodyLimit } from "hono/body-limit";
+import { Hono } from "hono";
 import { LIMITS } from "../../durable/model/limits.ts";
 import type { DirectoryView } from "../../durable/model/view.ts";
 import type { Settings } from "../core/settings.ts";
@@ -7,6 +6,7 @@ import type { Target } from "../core/target.ts";
 import { DIRECTORY_NAME, ObjectUnavailable, readObject } from "../edge/ring-client.ts";
 import { problem, refused, unavailable, versioned } from "./answer.ts";
 import { authenticate } from "./auth.ts";
+import { takeBody } from "./body.ts";
 import type { AdminContext } from "./context.ts";
 import { document } from "./document.ts";
 import { directoryHistory, poolHistory } from "./history.ts";
@@ -38,10 +38,10 @@ export function createAdmin(settings: Settings): Hono<AdminContext> {
     context.header("cache-control", "no-store");
   });
   admin.use(authenticate());
-  const [limit, documentLimit] = [limitBody(LIMITS.bodyBytes), limitBody(LIMITS.documentBytes)];
+  const [take, takeDocument] = [takeBody(LIMITS.bodyBytes), takeBody(LIMITS.documentBytes)];
   admin.use((context, next) => {
     const isWhole = context.req.path === `${settings.adminPrefix}/document`;
-    return (isWhole ? documentLimit : limit)(context, next);
+    return (isWhole ? takeDocument : take)(context, next);
   });
   admin.route(`${settings.adminPrefix}/document`, document);
   admin.route(settings.adminPrefix, directoryHistory);
@@ -76,12 +76,4 @@ export function createAdmin(settings: Settings): Hono<AdminContext> {
     return unavailable(context);
   });
   return admin;
-}
-
-function limitBody(maxSize: number): MiddlewareHandler<AdminContext> {
-  return bodyLimit({
-    maxSize,
-    onError: (context) =>
-      problem(context, { status: 413, title: "Too large", detail: `body must be at most ${maxSize} bytes` }),
-  });
 }

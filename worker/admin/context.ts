@@ -18,16 +18,17 @@ export interface AdminContext {
     readonly operator: string;
     /** What the change is part of: its reason in the history, where the header gives none. */
     readonly occasion?: string;
+    /** As text; empty when there was none. */
+    readonly body: string;
   };
 }
 
 /** Reads the request's body as JSON and parses it; an empty body is an empty object. */
-export async function readBody<const Schema extends GenericSchema>(
+export function readBody<const Schema extends GenericSchema>(
   context: Context<AdminContext>,
   schema: Schema,
-): Promise<Result<InferOutput<Schema>>> {
-  const text = await context.req.text();
-  const body = parseJson(text);
+): Result<InferOutput<Schema>> {
+  const body = parseJson(context.get("body"));
   return body.ok ? parse(schema, body.value) : body;
 }
 

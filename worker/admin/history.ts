@@ -129,7 +129,7 @@ async function rollBackRoutes(context: HistoryContext): Promise<Response> {
 
 /** Reads the document that the body's version names, which then is the occasion of whatever is changed. */
 async function readPast(context: HistoryContext, keeper: Result<Publisher>): Promise<Result<PastDocument>> {
-  const body = await readBody(context, RollbackSchema);
+  const body = readBody(context, RollbackSchema);
   if (body.ok) context.set("occasion", `rollback to version ${body.value.version}`);
   return ask<PastDocument>(keeper, "documentAt", body);
 }

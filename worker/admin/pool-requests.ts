@@ -57,7 +57,7 @@ export async function withBody<const Schema extends v.GenericSchema>(
 ): Promise<Response> {
   const name = readName(context, "pool", PoolNameSchema);
   if (!name.ok) return refused(context, name.refusal);
-  const body = await readBody(context, schema);
+  const body = readBody(context, schema);
   return body.ok ? use(name.value, body.value) : refused(context, body.refusal);
 }
 

@@ -30,17 +30,17 @@ export const routes = new Hono<AdminContext>()
     }),
   )
   .put("/:route", async (context) => {
-    const body = await readBody(context, RouteInputSchema);
+    const body = readBody(context, RouteInputSchema);
     if (!body.ok) return refused(context, body.refusal);
     return change(context, (id) => ({ kind: "put-route", id, route: body.value }));
   })
   .patch("/:route", async (context) => {
-    const body = await readBody(context, RoutePatchSchema);
+    const body = readBody(context, RoutePatchSchema);
     if (!body.ok) return refused(context, body.refusal);
     return change(context, (id) => ({ kind: "patch-route", id, patch: body.value }));
   })
   .delete("/:route", async (context) => {
-    const body = await readBody(context, record({}));
+    const body = readBody(context, record({}));
     if (!body.ok) return refused(context, body.refusal);
     return change(context, (id) => ({ kind: "remove-route", id }));
   });
