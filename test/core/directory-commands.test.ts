@@ -147,9 +147,9 @@ it("puts all routes at once as it would put them one by one into a directory wit
       const isTwice = new Set(routes.map(({ id }) => id)).size < routes.length;
       let made: DirectoryState = { ...state, routes: [] };
       const results = inputs.map(([id, told]) => {
-        const put = apply(made, { kind: "put-route", id, route: told });
-        made = put.ok ? put.value.state : made;
-        return put.ok;
+        const one = apply(made, { kind: "put-route", id, route: told });
+        made = one.ok ? one.value.state : made;
+        return one.ok;
       });
       const result = apply(state, { kind: "put-routes", routes, pools: [] });
       expect(result.ok).toBe(!isTwice && results.every(Boolean));

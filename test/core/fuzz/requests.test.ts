@@ -105,6 +105,8 @@ const NO_DESTINATION = {
   affinity: undefined,
   subset: undefined,
   headerTimeoutMs: undefined,
+  bodyIdleTimeoutMs: undefined,
+  webSocketIdleTimeoutMs: undefined,
   retry: undefined,
   rewrite: null,
 };
