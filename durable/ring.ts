@@ -416,7 +416,7 @@ export class Ring extends DurableBase {
 
   /** What the ledger has to know of a version before any isolate gets it. */
   #keepLedger({ config, stops, version }: LiveRing): void {
-    this.#ledger.allowStale(config.sync.maxStaleMs);
+    this.#ledger.allowStale(config.sync.maxStaleMs, stops.staleUntilMs);
     for (const stop of stops.closed) if (stop.version === version) this.#ledger.close(stop);
   }
 

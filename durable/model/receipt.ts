@@ -35,8 +35,8 @@ export interface Receipt {
   /** Deadline of its drain; null when none runs or it has passed. */
   readonly drainsUntilMs: EpochMs | null;
   /**
-   * Requests in flight there, as isolates last told. Once it is closed, what one told that fell silent counts until
-   * `certainAtMs`.
+   * Requests in flight there, as isolates last told. Once it is closed, what one told that fell silent, and could still
+   * serve when that was done, counts until `certainAtMs`.
    */
   readonly inFlight: number;
   /** Isolates that may still use something older than `version`. */

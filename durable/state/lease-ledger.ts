@@ -64,6 +64,7 @@ export class LeaseLedger {
   readonly #unknownUntilMs: EpochMs;
   /** Longest time that an isolate may serve past its lease with the ring out of reach, by any version published so far. */
   #maxStaleMs = 0;
+  #staleUntilMs: EpochMs;
   /** When the present period began; periods last until every lease granted in the one before has ended. */
   #periodMs: EpochMs;
   /** Longest lease granted in the present period. */
@@ -81,6 +82,7 @@ export class LeaseLedger {
     this.#unknownUntilMs = storedLeaseMs === 0 ? nowMs : leaseEndMs(nowMs, storedLeaseMs);
     this.#periodMs = nowMs;
     this.#sweptMs = nowMs;
+    this.#staleUntilMs = nowMs;
   }
 
   /** The longest lease that may be in anybody's hands, milliseconds. */
@@ -88,9 +90,13 @@ export class LeaseLedger {
     return this.#storedLeaseMs;
   }
 
-  /** Takes note that isolates may serve for so long past their lease when the ring is out of reach. */
-  allowStale(maxStaleMs: number): void {
+  /**
+   * Takes note that isolates may serve for so long past their lease when the ring is out of reach, or until `untilMs` by
+   * what was published before this ledger began.
+   */
+  allowStale(maxStaleMs: number, untilMs: EpochMs): void {
     this.#maxStaleMs = Math.max(this.#maxStaleMs, maxStaleMs);
+    this.#staleUntilMs = later(this.#staleUntilMs, untilMs);
   }
 
   /** Takes note of a sync. False for one that comes after a later one of the same isolate: it must get no lease. */
@@ -151,7 +157,8 @@ export class LeaseLedger {
       nowMs,
     );
     entry.grants = withGrant(entry.grants, { version, newestVersion: version, untilMs });
-    this.#work.lease(isolate, untilMs, leaseEndMs(nowMs, leaseMs + this.#maxStaleMs));
+    const staleUntilMs = later(leaseEndMs(nowMs, leaseMs + this.#maxStaleMs), this.#staleUntilMs);
+    this.#work.lease(isolate, untilMs, staleUntilMs);
   }
 
   /**

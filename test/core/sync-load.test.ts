@@ -71,8 +71,8 @@ function measure(isolates: number): Measured {
   };
   for (let index = 0; index < isolates; index++) ask(Math.floor(10_000 * dice.next()), index);
   const intervalMs = refreshIntervalMs(sync, isolates);
-  const evenMs = 10_000 + 4 * intervalMs;
-  const changeMs = evenMs + 4 * intervalMs;
+  const evenMs = 10_000 + 2 * intervalMs;
+  const changeMs = evenMs + 2 * intervalMs;
   for (let atMs = 0; atMs < evenMs; atMs++) tick(atMs, false);
   syncs = 0;
   for (let atMs = evenMs; atMs < changeMs; atMs++) tick(atMs, false);

@@ -86,6 +86,8 @@ interface Work {
   toldMs: number | null;
   /** When the lease ends that was granted then: whoever is silent for longer does not reach the ring in time. */
   toldUntilMs: number;
+  /** Until when its isolate may serve if nothing is heard of it after that. */
+  staleUntilMs: number;
   /** It lasted for longer than it should without the ring being told: its isolate did not reach the ring in time. */
   isUntold: boolean;
 }
@@ -120,7 +122,6 @@ export class ReceiptWorld {
   #snapshot: Snapshot;
   #ledger: LeaseLedger;
   #storedLeaseMs = 0;
-  #restartedMs = 0;
 
   constructor(options: ReceiptWorldOptions) {
     this.#options = {
@@ -135,7 +136,7 @@ export class ReceiptWorld {
     );
     this.#snapshot = projectSnapshot(this.#ring);
     this.#ledger = this.#options.createLedger(0, this.nowMs);
-    this.#ledger.allowStale(this.#ring.config.sync.maxStaleMs);
+    this.#ledger.allowStale(this.#ring.config.sync.maxStaleMs, this.#ring.stops.staleUntilMs);
     this.#isolates = options.clocks.map((clock, index) => ({
       clock,
       id: `isolate-${index}`,
@@ -205,9 +206,11 @@ export class ReceiptWorld {
       }
       case "restart":
         this.#ledger = this.#options.createLedger(this.#storedLeaseMs, this.nowMs);
-        this.#ledger.allowStale(this.#ring.config.sync.maxStaleMs);
-        this.#restartedMs = this.#nowMs;
-        for (const work of this.#works) work.toldMs = null;
+        this.#ledger.allowStale(this.#ring.config.sync.maxStaleMs, this.#ring.stops.staleUntilMs);
+        for (const work of this.#works) {
+          work.toldMs = null;
+          this.#at(this.#nowMs + HEARD_OF_MS, () => this.#expectTold(work));
+        }
         break;
       case "command":
         this.#command(step.command);
@@ -228,7 +231,7 @@ export class ReceiptWorld {
     if (next.kind !== "live" || next.version === this.#ring.version) return;
     this.#ring = next;
     this.#snapshot = projectSnapshot(next);
-    this.#ledger.allowStale(next.config.sync.maxStaleMs);
+    this.#ledger.allowStale(next.config.sync.maxStaleMs, next.stops.staleUntilMs);
     for (const stop of next.stops.closed) if (stop.version === next.version) this.#ledger.close(stop);
   }
 
@@ -300,6 +303,7 @@ export class ReceiptWorld {
       phase: "waiting",
       toldMs: null,
       toldUntilMs: 0,
+      staleUntilMs: 0,
       isUntold: false,
     };
     this.#works.add(work);
@@ -376,6 +380,9 @@ export class ReceiptWorld {
         for (const work of flying) {
           work.toldMs = this.#nowMs;
           work.toldUntilMs = leaseEndMs(this.nowMs, reply.leaseMs);
+          const { config, stops } = this.#ring;
+          const staleUntilMs = leaseEndMs(this.nowMs, reply.leaseMs + config.sync.maxStaleMs);
+          work.staleUntilMs = Math.max(staleUntilMs, stops.staleUntilMs);
           if (isInFlight(work)) work.isUntold = false;
         }
       }
@@ -431,10 +438,10 @@ export class ReceiptWorld {
   /** Whether the ring has to know of a request: its isolate held a lease when it sent it, and could tell. */
   #isInTime(work: Work, receipt: Receipt): boolean {
     if (work.isStray || work.isUntold) return false;
-    const isRestarting = this.#nowMs < this.#restartedMs + HEARD_OF_MS;
-    if (isInFlight(work) && work.toldMs === null && work.sentMs < this.#restartedMs) return isRestarting;
-    const isSilent = work.toldMs !== null && this.#nowMs >= work.toldUntilMs;
-    return !(isInFlight(work) && isSilent && this.#nowMs >= (receipt.certainAtMs ?? 0));
+    // Silent for so long that it could serve no more, either when the backend was closed or by now.
+    const closedMs = this.#ring.stops.closed.find(({ id }) => id === B)?.atMs ?? 0;
+    const isOver = closedMs >= work.staleUntilMs || this.#nowMs >= (receipt.certainAtMs ?? 0);
+    return !(isOver && work.toldMs !== null && this.#nowMs >= work.toldUntilMs);
   }
 
   /** What an isolate reads when its clock has stood still for as long as it may. */
