@@ -1,6 +1,7 @@
 import { Archive } from "./archive.ts";
 import { now, randomHex } from "./io/clock.ts";
 import { type Callable, DurableBase } from "./io/durable-base.ts";
+import { SnapshotArchive } from "./io/snapshot-archive.ts";
 import { Store } from "./io/store.ts";
 import { Waiters } from "./io/waiters.ts";
 import type { Applied, DirectoryChange } from "./model/command.ts";
@@ -18,7 +19,7 @@ import { parse } from "./model/parse.ts";
 import { DEFAULT_POOL_CONFIG } from "./model/pool.ts";
 import { ok, type Result } from "./model/result.ts";
 import type { Route } from "./model/route.ts";
-import type { RoutingTable } from "./model/snapshot.ts";
+import type { RoutingTable, VersionWanted } from "./model/snapshot.ts";
 import { type SyncReply, SyncRequestSchema } from "./model/sync.ts";
 import type { ConvergenceRequest, ConvergenceView, DirectoryView } from "./model/view.ts";
 import { answerSync, lookForConvergence, projectConvergence } from "./state/answer-sync.ts";
@@ -38,11 +39,22 @@ import { pace } from "./state/pacing.ts";
 export class Directory extends DurableBase {
   protected override readonly callable: Callable = {
     reads: ["view"],
-    writes: ["apply", "check", "sync", "converge", "versions", "documentAt", "difference", "lostLeases"],
+    writes: [
+      "apply",
+      "check",
+      "sync",
+      "converge",
+      "versions",
+      "documentAt",
+      "difference",
+      "lostLeases",
+      "published",
+    ],
   };
 
   #store!: Store<StoredDirectory, Route>;
   #archive!: Archive;
+  #snapshots!: SnapshotArchive<RoutingTable>;
   #state!: DirectoryState;
   #table!: RoutingTable;
   #ledger!: LeaseLedger;
@@ -51,6 +63,7 @@ export class Directory extends DurableBase {
   protected override async load(storage: DurableObjectStorage): Promise<void> {
     this.#store = new Store(storage);
     this.#archive = new Archive(storage, "routes");
+    this.#snapshots = new SnapshotArchive(storage);
     this.#ledger = new LeaseLedger(this.#store.readLongestLeaseMs(), now(), (gone) =>
       this.#archive.countGone(gone, this.#state.version, now()),
     );
@@ -104,6 +117,11 @@ export class Directory extends DurableBase {
     return ok(await this.#waiters.until(() => lookForConvergence(this.#ledger, asked, now()), waitMs, gone));
   }
 
+  /** What isolates route from, or did at a version that is kept, the secret included: for the worker's own eyes. */
+  async published(wanted: VersionWanted): Promise<Result<RoutingTable>> {
+    return this.#snapshots.find(this.#table, wanted);
+  }
+
   /** Everything the directory holds. */
   async view(): Promise<Result<DirectoryView>> {
     const { version, deployment, pools, routes } = this.#state;
@@ -140,13 +158,14 @@ export class Directory extends DurableBase {
   /** Writes first, together with who made it so; memory follows only when that succeeded. */
   #save(before: DirectoryState | null, next: DirectoryState, cause: Cause): void {
     const { routes, ...head } = next;
-    this.#store.write(head, routes, () =>
+    this.#store.write(head, routes, () => {
       this.#archive.record(
         { ...cause, version: next.version, atMs: now(), changes: [] },
         before === null ? null : toDirectoryDocument(before),
         toDirectoryDocument(next),
-      ),
-    );
+      );
+      this.#snapshots.add(projectTable(next));
+    });
     if (before !== null) this.#ledger.sweep(now());
     this.#adopt(next);
   }

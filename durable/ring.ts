@@ -5,6 +5,7 @@ import { type Callable, DurableBase } from "./io/durable-base.ts";
 import { EventLog } from "./io/event-log.ts";
 import { makeProbe } from "./io/probe.ts";
 import { Prober } from "./io/prober.ts";
+import { SnapshotArchive } from "./io/snapshot-archive.ts";
 import { Store } from "./io/store.ts";
 import { type Look, Waiters } from "./io/waiters.ts";
 import type { Applied, PoolChange } from "./model/command.ts";
@@ -25,7 +26,7 @@ import type { QuicLbExport } from "./model/quic-lb-export.ts";
 import type { ReceiptsRequest, ReceiptsView } from "./model/receipt.ts";
 import type { Refusal } from "./model/refusal.ts";
 import { ok, type Result, refuse } from "./model/result.ts";
-import type { Snapshot } from "./model/snapshot.ts";
+import type { Snapshot, VersionWanted } from "./model/snapshot.ts";
 import { type Report, type SyncReply, SyncRequestSchema } from "./model/sync.ts";
 import { type EpochMs, earliest, epochMs } from "./model/time.ts";
 import type { ConvergenceRequest, ConvergenceView, PoolStatus, PoolView } from "./model/view.ts";
@@ -71,12 +72,14 @@ export class Ring extends DurableBase {
       "exportTokens",
       "converge",
       "receipts",
+      "published",
     ],
   };
 
   #store!: Store<StoredRing, StoredBackend>;
   #log!: EventLog;
   #archive!: Archive;
+  #snapshots!: SnapshotArchive<Snapshot>;
   #courier!: Courier;
   #ring: RingState = NO_RING;
   #snapshot: Snapshot | null = null;
@@ -98,6 +101,7 @@ export class Ring extends DurableBase {
     this.#store = new Store(storage);
     this.#log = new EventLog(storage);
     this.#archive = new Archive(storage, "backends");
+    this.#snapshots = new SnapshotArchive(storage);
     this.#courier = new Courier(this.#log, this.environment, () => {
       this.#prober.wake();
       return this.#setAlarm();
@@ -254,6 +258,12 @@ export class Ring extends DurableBase {
     return ok(this.#archive.lostLeases());
   }
 
+  /** What isolates route from, or did at a version that is kept, secrets included: for the worker's own eyes. */
+  async published(wanted: VersionWanted): Promise<Result<Snapshot>> {
+    if (this.#passDeadlines(now())) await this.#setAlarm();
+    return this.#snapshot === null ? refuse(NO_POOL) : this.#snapshots.find(this.#snapshot, wanted);
+  }
+
   /** The token configurations with their keys in clear, for the operator alone. It takes no argument, and is no read. */
   async exportTokens(): Promise<Result<QuicLbExport>> {
     if (this.#passDeadlines(now())) await this.#setAlarm();
@@ -388,10 +398,17 @@ export class Ring extends DurableBase {
       this.#log.append(events);
       if (next.version !== this.#ring.version) this.#record(next, cause);
       this.#courier.write(outbox);
-      if (next.kind === "absent") this.#log.clear();
+      if (next.kind === "absent") this.#forget();
+      else if (next.version !== this.#snapshot?.version) this.#snapshots.add(projectSnapshot(next));
     });
     this.#courier.adopt(next, outbox);
     this.#adopt(next);
+  }
+
+  /** What happened to the backends of a pool that is gone, and what was routed from, is told to nobody. */
+  #forget(): void {
+    this.#log.clear();
+    this.#snapshots.clear();
   }
 
   #record(next: RingState, cause: Cause): void {

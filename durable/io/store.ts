@@ -25,6 +25,11 @@ const MIGRATIONS: readonly Migration[] = [
       "CREATE TABLE lost_leases (at_ms INTEGER PRIMARY KEY, unacknowledged INTEGER NOT NULL, busy INTEGER NOT NULL, in_flight INTEGER NOT NULL)",
     );
   },
+  (sql) => {
+    sql.exec(
+      "CREATE TABLE published (version INTEGER PRIMARY KEY, characters INTEGER NOT NULL, json TEXT NOT NULL)",
+    );
+  },
 ];
 
 /**

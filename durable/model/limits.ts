@@ -27,6 +27,12 @@ export const LIMITS = {
   toldPerBackendMinute: 5,
   /** Events of one pool that a webhook is told in any minute; more come when it is over, of each backend the last one. */
   toldPerPoolMinute: 60,
+  /** Versions that are kept of what isolates routed from; the oldest go first. */
+  archivedVersions: 200,
+  /** Size of them all, characters. */
+  archivedCharacters: 20_000_000,
+  /** Longest of them, characters: SQLite takes 2 MB, and a character may be three bytes. One that is longer is not kept. */
+  archivedDocument: 600_000,
   routes: 500,
   pools: 200,
   labelsPerBackend: 32,

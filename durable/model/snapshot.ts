@@ -77,6 +77,12 @@ export interface Versioned {
   readonly version: number;
 }
 
+/** Which version of a document is asked for. */
+export interface VersionWanted {
+  /** Null: the present one. */
+  readonly version: number | null;
+}
+
 /** The immutable view of one pool from which an isolate routes. */
 export interface Snapshot extends Versioned {
   readonly pool: PoolName;

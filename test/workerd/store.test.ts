@@ -12,7 +12,7 @@ describe("a store", () => {
       const store = new Store<Head, Row>(storage);
       expect([store.read(), store.readLongestLeaseMs()]).toEqual([null, 0]);
       expect(tables(storage)).toEqual({
-        schema_version: [{ version: 3 }],
+        schema_version: [{ version: 4 }],
         head: [],
         rows: [],
         longest_lease: [],
@@ -22,6 +22,7 @@ describe("a store", () => {
         versions: [],
         parts: [],
         lost_leases: [],
+        published: [],
       });
     });
   });
@@ -203,7 +204,7 @@ describe("an object whose tables are newer than the code", () => {
     await held.put({ a: 1 });
     await held.inside(({ sql }) => void sql.exec("UPDATE schema_version SET version = 99"));
     await held.evict();
-    await expect(held.raw("/do/call/view")).rejects.toThrow("stored schema version 99 is newer than 3");
+    await expect(held.raw("/do/call/view")).rejects.toThrow("stored schema version 99 is newer than 4");
   });
 });
 

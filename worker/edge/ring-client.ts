@@ -41,7 +41,8 @@ export async function callObject<Value>(
     | "lostLeases"
     | "exportTokens"
     | "converge"
-    | "receipts",
+    | "receipts"
+    | "published",
   argument: unknown,
   wait: Wait | null = null,
 ): Promise<Result<Value>> {
