@@ -39,6 +39,7 @@ function to(pool: string, told: Readonly<Record<string, unknown>> = {}): Route {
 
 it("leads everything to the pool `default` where there are no routes", () => {
   expect(destinationOf([], asked("a.example/x"))).toEqual({
+    route: null,
     to: "default",
     policy: undefined,
     affinity: undefined,
@@ -130,6 +131,7 @@ it("passes on what the route says instead of the pool", () => {
     rewritePath: "/b",
   };
   expect(destinationOf([to("api", told)], asked("h/a"))).toEqual({
+    route: "api",
     to: "api",
     policy: "rendezvous",
     affinity: [],

@@ -4,6 +4,7 @@ import type { Affinity, PolicyName } from "../../durable/model/pool.ts";
 import type { SnapshotBackend } from "../../durable/model/snapshot.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
 import type { Credentials } from "./affinity.ts";
+import type { Notes } from "./notes.ts";
 import type { SubChannel } from "./sub-channel.ts";
 import type { WantedSubset } from "./subset.ts";
 
@@ -22,6 +23,8 @@ export interface Choosing {
   readonly tried: ReadonlySet<BackendId>;
   /** It has asked before, and waits because nobody had room. */
   readonly hasWaited: boolean;
+  /** Takes down what the choice looks at; undefined: nobody asks, which is nearly always. */
+  readonly notes?: Notes | undefined;
 }
 
 /** The token that a client is to get with its answer. */

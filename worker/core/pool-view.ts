@@ -10,10 +10,11 @@ import { ConnectionTable } from "./connection-table.ts";
 import type { Connection } from "./identify.ts";
 import { createKeyedHash, type Hash64, type KeyedHash, toHex } from "./keyed-hash.ts";
 import { lastResorts } from "./last-resort.ts";
+import type { Notes } from "./notes.ts";
 import { isHashing } from "./policies/by-name.ts";
 import type { GaugeOf, Picker } from "./policies/policy.ts";
 import { Regions } from "./regions.ts";
-import type { Material, Selection } from "./selection.ts";
+import type { Material, Selection, Turns } from "./selection.ts";
 import { Selections } from "./selections.ts";
 import { type LossCause, Sessions, sessionIdOf } from "./sessions.ts";
 import { Shedding } from "./shedding.ts";
@@ -128,9 +129,11 @@ export class PoolView {
   /** Where a request goes. Its backend, if there is one, counts it as in flight from here on. */
   choose(choosing: Choosing): Choice {
     const among = this.#selections.select(choosing.subset);
+    const { notes, nowMs } = choosing;
+    if (notes !== undefined) this.#beginNotes(notes, choosing, false);
     const choice =
       choosing.affinity.length === 0 ? this.#free(choosing, among, null) : this.#walk(choosing, among);
-    if (choice.kind === "backend") choice.channel.begin(choosing.nowMs);
+    if (choice.kind === "backend") choice.channel.begin(nowMs);
     return choice;
   }
 
@@ -172,6 +175,8 @@ export class PoolView {
 
   /** Where a request goes at last that everybody else has failed: home, if its session's backend is among those, else by chance. */
   chooseLast(choosing: Choosing): Choice {
+    const { notes } = choosing;
+    if (notes !== undefined) this.#beginNotes(notes, choosing, true);
     const channels = lastResorts(this.#snapshot, choosing).flatMap(({ id }) => this.#channels.find(id) ?? []);
     const free = channels.filter((channel) => !channel.isFull);
     const token = this.#sessionOf(choosing);
@@ -194,6 +199,22 @@ export class PoolView {
     return carried?.kind === "opened" ? carried.token : null;
   }
 
+  #beginNotes(notes: Notes, choosing: Choosing, isLast: boolean): void {
+    const { full } = this.#channels.availability;
+    const skipped = this.#channels.availability.skipped(choosing.nowMs);
+    notes.begin(choosing, this.#snapshot, { full, skipped, isLast });
+  }
+
+  /** Binds a connection to a backend, as if it had been led there. */
+  remember(connection: Pick<Connection, "identity" | "from">, backend: BackendId, nowMs: EpochMs): void {
+    this.#connections.bind(connection, backend, nowMs);
+  }
+
+  /** The round robin that a subset is picked by goes on at these turns. */
+  resume(subset: WantedSubset | null, turns: Turns): void {
+    this.#selections.select(subset)?.resume(turns);
+  }
+
   /** Every sub-channel that has something to report, those of removed backends included. */
   channels(): readonly SubChannel[] {
     return this.#channels.all();
@@ -201,13 +222,14 @@ export class PoolView {
 
   /** Walks the affinity chain: the first step that the request can be bound by decides. */
   #walk(choosing: Choosing, among: Selection | null): Choice {
-    const { affinity, credentials, nowMs, tried } = choosing;
+    const { affinity, credentials, nowMs, tried, notes } = choosing;
     // What was let in is not turned away for having failed.
     const isRetry = tried.size > 0;
     let arrival: Arrival | null = null;
     for (const step of affinity) {
       if (step.by === "token") {
         const carried = this.#sessions.read(credentials.headers, nowMs);
+        notes?.carried(step, carried);
         if (carried?.kind === "opened") {
           if (!isRetry && this.#shedding.takesSession(`session ${carried.token.sessionId}`)) return SHED;
           const choice = this.#bind(this.#continue(carried.token, choosing, among), choosing, among);
@@ -223,10 +245,17 @@ export class PoolView {
         continue;
       }
       const name = step.by === "connection" ? connectionName(choosing) : hashedText(step, credentials);
-      if (name === null) continue;
+      if (name === null) {
+        notes?.step(step, "nothing");
+        continue;
+      }
       const bound =
         step.by === "connection" ? this.#byConnection(choosing, among) : this.#byValue(name, choosing, among);
-      if (bound === null) continue;
+      if (bound === null) {
+        notes?.step(step, "nobody");
+        continue;
+      }
+      notes?.step(step, bound.by === null ? "hashed" : bound.isKnown ? "remembered" : "placed");
       const chosen = this.#settle(bound, arrival, choosing);
       if (!isRetry && this.#isShed(name, chosen, bound.isKnown)) return SHED;
       if (bound.by !== null && !bound.isKnown) this.#connections.bind(bound.by, bound.channel.id, nowMs);
@@ -365,6 +394,7 @@ export class PoolView {
   #remembered(connection: Connection, choosing: Choosing, among: Selection | null): Bound | null {
     const { nowMs } = choosing;
     const held = this.#connections.find(connection.identity, nowMs);
+    if (held !== null) choosing.notes?.remembered(connection.identity, held);
     const channel = held === null ? null : this.#channels.find(held.backend);
     if (held === null || channel === null || channel.backend.admits === "none") return null;
     const hasMigrated = connection.isExact && held.from !== connection.from;
@@ -399,7 +429,7 @@ export class PoolView {
   /** A backend for a request that nothing binds. */
   #free(choosing: Choosing, among: Selection | null, arrival: Arrival | null): Choice {
     if (among === null || among.isEmpty) return NO_BACKEND;
-    const { affinity, credentials, nowMs, policy } = choosing;
+    const { affinity, credentials, nowMs, policy, notes } = choosing;
     const { tried } = choosing;
     const isRetry = tried.size > 0;
     if (!isRetry && this.#shedding.takesUnbound(choosing.chance)) return SHED;
@@ -408,11 +438,13 @@ export class PoolView {
     const isHashed = isHashing(policy);
     const connection = isHashed && affinity.length === 0 ? credentials.connection : null;
     const isKeyless = isHashed && connection === null;
-    const picker = among.picker(isKeyless ? this.#snapshot.config.keylessPolicy : policy, nowMs);
+    const by = isKeyless ? this.#snapshot.config.keylessPolicy : policy;
+    const picker = among.picker(by, nowMs);
     const key = connection === null ? null : this.#hash(`connection ${connection.identity}`);
+    notes?.free(by, among, key !== null);
     const { availability } = this.#channels;
     const pick = (exclude: ReadonlySet<BackendId>) =>
-      this.#find(picker.pick({ exclude: union(exclude, tried), isRetry, key, chance, nowMs }));
+      this.#find(picker.pick({ exclude: union(exclude, tried), isRetry, key, chance, nowMs, reads: notes }));
     const best = pick(availability.missing(nowMs));
     const channel = best ?? pick(availability.full);
     if (channel === null) return FULL;
@@ -450,13 +482,13 @@ export class PoolView {
   #lead(
     picker: Picker,
     key: Hash64,
-    { nowMs, chance, tried }: Pick<Choosing, "nowMs" | "chance" | "tried">,
+    { nowMs, chance, tried, notes }: Pick<Choosing, "nowMs" | "chance" | "tried" | "notes">,
     without: ReadonlySet<BackendId>,
     orWithout: ReadonlySet<BackendId>,
   ): SubChannel | null {
     const isRetry = tried.size > 0;
     const pick = (exclude: ReadonlySet<BackendId>) =>
-      picker.pick({ exclude: union(exclude, tried), isRetry, key, chance, nowMs });
+      picker.pick({ exclude: union(exclude, tried), isRetry, key, chance, nowMs, reads: notes });
     return this.#find(pick(without) ?? pick(orWithout));
   }
 

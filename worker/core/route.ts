@@ -1,4 +1,4 @@
-import { DEFAULT_POOL, type PoolName } from "../../durable/model/names.ts";
+import { DEFAULT_POOL, type PoolName, type RouteId } from "../../durable/model/names.ts";
 import type { Affinity, PolicyName } from "../../durable/model/pool.ts";
 import type { RouteRetry } from "../../durable/model/retry.ts";
 import { poolsOf, type Route, type Subset } from "../../durable/model/route.ts";
@@ -9,6 +9,8 @@ import type { Target } from "./target.ts";
 
 /** Where a request goes, and what the route says about it; what is undefined is the pool's to say. */
 export interface Destination {
+  /** Null: there are no routes. */
+  readonly route: RouteId | null;
   /** The pool, or the split that chooses between several. */
   readonly to: PoolName | Split;
   readonly policy: PolicyName | undefined;
@@ -47,6 +49,7 @@ export interface RouteIndex {
 }
 
 const TO_DEFAULT_POOL: Destination = {
+  route: null,
   to: DEFAULT_POOL,
   policy: undefined,
   affinity: undefined,
@@ -146,6 +149,7 @@ function bySpecificity(a: Route, b: Route): number {
 function toDestination(route: Route, hash: KeyedHash): Destination {
   const { id, pool, split, policy, affinity, subset, retry, rewritePath: to } = route;
   return {
+    route: id,
     to: pool ?? new Split(id, split ?? [], hash),
     policy,
     affinity,

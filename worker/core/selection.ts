@@ -22,6 +22,9 @@ export interface Material {
   readonly chance: number;
 }
 
+/** Turns of a round robin by the name of their tier. */
+export type Turns = readonly (readonly [tier: string, turns: readonly number[]])[];
+
 /** One tier that has backends to choose from. */
 interface Rank {
   /** The same for the same tier of another snapshot. */
@@ -114,6 +117,35 @@ export class Selection {
     for (const picker of this.#prepared("round_robin").byTier.values()) {
       if (picker instanceof RoundRobin) picker.charge(id, this.#material.snapshot.config.stickyDebtRounds);
     }
+  }
+
+  /** Since when its candidates have had the weights that they have now. */
+  get rankedMs(): EpochMs {
+    return this.#material.nowMs;
+  }
+
+  /** Turns of the round robin as they stand, by tier, in the order of its candidates. */
+  turns(): Turns {
+    return [...this.#prepared("round_robin").byTier].flatMap(([name, picker]) =>
+      picker instanceof RoundRobin ? [[name, [...picker.turns().values()]] as const] : [],
+    );
+  }
+
+  /** The round robin goes on at these turns. */
+  resume(turns: Turns): void {
+    const before = new Map(turns);
+    const pickers = this.#ranks.map((rank) =>
+      RoundRobin.resume(candidatesFor("round_robin", rank), before.get(rank.name) ?? []),
+    );
+    const named = this.#ranks.flatMap(({ name }, index) => {
+      const picker = pickers[index];
+      return picker === undefined ? [] : [[name, picker] as const];
+    });
+    this.#pickers.set("round_robin", {
+      byTier: new Map(named),
+      picker: this.#join(pickers),
+      isOutdated: false,
+    });
   }
 
   #rank(): void {

@@ -10,7 +10,7 @@ export interface WantedSubset {
 }
 
 /** What of a request a subset looks at. */
-interface Origin {
+export interface Origin {
   readonly headers: { get(name: string): string | null };
   readonly country: string | null;
   readonly colo: string | null;

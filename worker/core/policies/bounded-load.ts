@@ -1,7 +1,8 @@
 import type { BackendId } from "../../../durable/model/names.ts";
+import type { EpochMs } from "../../../durable/model/time.ts";
 import { byId } from "./by-id.ts";
 import { type Gauged, type GaugedPreparation, gauged } from "./gauged.ts";
-import type { PickContext, Picker } from "./policy.ts";
+import type { GaugeReads, PickContext, Picker } from "./policy.ts";
 
 /** What a bound is made from. */
 interface BoundedPreparation extends GaugedPreparation {
@@ -40,6 +41,7 @@ export class BoundedLoad implements Picker {
     const picked = this.#picker.pick(context);
     const home = picked === null ? undefined : this.#candidates[this.#indexes.get(picked) ?? -1];
     if (home === undefined) return null;
+    if (context.reads !== undefined) this.#tell(context.reads, context.nowMs);
     const slots = this.#slots();
     const fill = this.#fill(home, slots);
     return fill <= 1 ? home.id : this.#walk({ candidate: home, fill }, slots, context);
@@ -61,6 +63,10 @@ export class BoundedLoad implements Picker {
       order[drawn] = last;
     }
     return least.candidate.id;
+  }
+
+  #tell(reads: GaugeReads, nowMs: EpochMs): void {
+    for (const { id, gauge } of this.#candidates) reads.gauge(id, gauge, nowMs);
   }
 
   /** Requests that may be in flight in all, this one included. */

@@ -20,6 +20,13 @@ export interface PickContext {
   /** A random number, 0 ≤ chance < 1. */
   readonly chance: number;
   readonly nowMs: EpochMs;
+  /** Is told which gauges the pick reads; undefined: nobody asks. */
+  readonly reads?: GaugeReads | undefined;
+}
+
+/** Takes note of gauges as they are read. */
+export interface GaugeReads {
+  gauge(id: BackendId, gauge: Gauge, nowMs: EpochMs): void;
 }
 
 /**

@@ -49,6 +49,14 @@ export class RoundRobin implements Picker {
     return picker;
   }
 
+  /** Goes on at turns that `turns()` gave for these candidates, in their order. */
+  static resume(candidates: readonly Candidate[], turns: readonly number[]): RoundRobin {
+    return new RoundRobin(
+      candidates,
+      Float64Array.from(candidates, (_, index) => turns[index] ?? 0),
+    );
+  }
+
   pick({ exclude, isRetry }: PickContext): BackendId | null {
     const out = exclude.size === 0 ? NOBODY : this.#indexesOf(exclude);
     const picked = isRetry ? this.#rotation.peek(out) : this.#rotation.take(out);

@@ -28,39 +28,37 @@ export class TwoChoices implements Picker {
     this.#stretches = new Stretches(candidates);
   }
 
-  pick({ exclude, chance, nowMs }: PickContext): BackendId | null {
+  pick(context: PickContext): BackendId | null {
+    const { exclude, chance } = context;
     const drawn = this.#table.draw(chance);
     const one = this.#candidates[drawn];
     if (one === undefined) return null;
     const rest = this.#table.rest(chance);
-    if (exclude.size > 0 && exclude.has(one.id)) return this.#pickAmongOthers(rest, exclude, nowMs);
+    if (exclude.size > 0 && exclude.has(one.id)) return this.#pickAmongOthers(rest, context);
     const again = this.#table.draw(rest);
     const other = this.#candidates[again];
     return again !== drawn && other !== undefined && (exclude.size === 0 || !exclude.has(other.id))
-      ? this.#cheaper(one, other, nowMs)
-      : this.#pickWith(drawn, this.#table.rest(rest), exclude, nowMs);
+      ? this.#cheaper(one, other, context)
+      : this.#pickWith(drawn, this.#table.rest(rest), context);
   }
 
-  #pickAmongOthers(chance: number, exclude: ReadonlySet<BackendId>, nowMs: EpochMs): BackendId | null {
-    const drawn = this.#stretches.draw(chance, exclude);
-    return drawn === null ? null : this.#pickWith(drawn.index, drawn.rest, exclude, nowMs);
+  #pickAmongOthers(chance: number, context: PickContext): BackendId | null {
+    const drawn = this.#stretches.draw(chance, context.exclude);
+    return drawn === null ? null : this.#pickWith(drawn.index, drawn.rest, context);
   }
 
   /** This one or another; this one when there is no other. */
-  #pickWith(
-    index: number,
-    chance: number,
-    exclude: ReadonlySet<BackendId>,
-    nowMs: EpochMs,
-  ): BackendId | null {
+  #pickWith(index: number, chance: number, context: PickContext): BackendId | null {
     const one = this.#candidates[index];
-    const drawn = this.#stretches.draw(chance, exclude, index);
+    const drawn = this.#stretches.draw(chance, context.exclude, index);
     const other = drawn === null ? one : this.#candidates[drawn.index];
-    return one === undefined || other === undefined ? null : this.#cheaper(one, other, nowMs);
+    return one === undefined || other === undefined ? null : this.#cheaper(one, other, context);
   }
 
-  #cheaper(one: Gauged, other: Gauged, nowMs: EpochMs): BackendId {
+  #cheaper(one: Gauged, other: Gauged, { nowMs, reads }: PickContext): BackendId {
     const cost = this.#cost;
+    reads?.gauge(one.id, one.gauge, nowMs);
+    reads?.gauge(other.id, other.gauge, nowMs);
     return cost(other.gauge, nowMs) * one.weight < cost(one.gauge, nowMs) * other.weight ? other.id : one.id;
   }
 }
