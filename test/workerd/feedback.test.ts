@@ -87,6 +87,7 @@ class Trial {
       nowMs: after(clock(), -waitedMs),
       addedHeaders: null,
       lane: null,
+      tracer: null,
     });
   }
 

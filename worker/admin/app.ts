@@ -9,6 +9,7 @@ import { authenticate } from "./auth.ts";
 import { takeBody } from "./body.ts";
 import type { AdminContext } from "./context.ts";
 import { document } from "./document.ts";
+import { explain, issueTrace } from "./explain.ts";
 import { directoryHistory, poolHistory } from "./history.ts";
 import { pools } from "./pools.ts";
 import { directoryOf, routes } from "./routes.ts";
@@ -48,6 +49,8 @@ export function createAdmin(settings: Settings): Hono<AdminContext> {
   admin.route(`${settings.adminPrefix}/pools`, poolHistory);
   admin.route(`${settings.adminPrefix}/pools`, pools);
   admin.route(`${settings.adminPrefix}/routes`, routes);
+  admin.post(`${settings.adminPrefix}/traces`, issueTrace);
+  admin.post(`${settings.adminPrefix}/explain`, explain);
   admin.get(`${settings.adminPrefix}/status`, async (context) => {
     const view = await readObject<DirectoryView>(context.env.DIRECTORY, DIRECTORY_NAME, "view");
     return view.ok ? versioned(context, view.value.version, view.value) : refused(context, view.refusal);
@@ -61,7 +64,7 @@ export function createAdmin(settings: Settings): Hono<AdminContext> {
     problem(context, {
       status: 404,
       title: "Not found",
-      detail: `${context.req.method} ${context.req.path} is no endpoint; there are ${settings.adminPrefix}/pools, /routes, /document, /versions, /rollback, /lost-leases, /convergence and /status`,
+      detail: `${context.req.method} ${context.req.path} is no endpoint; there are ${settings.adminPrefix}/pools, /routes, /document, /versions, /rollback, /lost-leases, /convergence, /traces, /explain and /status`,
     }),
   );
   admin.onError((error, context) => {

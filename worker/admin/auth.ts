@@ -1,11 +1,10 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { epochMs } from "../../durable/model/time.ts";
+import { type AdminToken, MIN_TOKEN_LENGTH, parseAdminTokens } from "../core/admin-tokens.ts";
 import { GuessLimiter } from "../core/guess-limiter.ts";
 import { networkOf } from "../core/identify.ts";
 import { problem } from "./answer.ts";
 import type { AdminContext } from "./context.ts";
-
-const MIN_TOKEN_LENGTH = 16;
 
 /** A viewer reads; an operator also writes. */
 type Role = "viewer" | "operator";
@@ -44,7 +43,7 @@ export function authenticate(): MiddlewareHandler<AdminContext> {
         detail: `a name before a token in OPERATOR_TOKENS or VIEWER_TOKENS must be ${NAME_RANGE}`,
       });
     }
-    const given = /^Bearer +(\S+) *$/i.exec(context.req.header("authorization") ?? "")?.[1];
+    const given = bearerOf(context);
     if (given === undefined) return unauthorized(context, "send Authorization: Bearer and a token");
     const nowMs = epochMs(Date.now());
     const network = networkOf(context.req.header("cf-connecting-ip") ?? "");
@@ -80,11 +79,13 @@ function tooMany(context: Context, waitMs: number): Response {
   });
 }
 
-interface Token {
-  readonly token: string;
+/** The token that a request brings; undefined: none. */
+export function bearerOf(context: Context<AdminContext>): string | undefined {
+  return /^Bearer +(\S+) *$/i.exec(context.req.header("authorization") ?? "")?.[1];
+}
+
+interface Token extends AdminToken {
   readonly role: Role;
-  /** Whose it is; null: the secret does not say. */
-  readonly name: string | null;
 }
 
 const NAME = /^[\w.-]{1,32}$/;
@@ -92,15 +93,7 @@ const NAME_RANGE = "1…32 letters, digits, '.', '_' or '-'";
 
 function tokensOf(env: AdminContext["Bindings"], role: Role): readonly Token[] {
   const secret = env[role === "operator" ? "OPERATOR_TOKENS" : "VIEWER_TOKENS"];
-  if (typeof secret !== "string") return [];
-  return secret
-    .split(/[\s,]+/)
-    .filter((token) => token !== "")
-    .map((entry) => {
-      const colon = entry.indexOf(":");
-      const name = colon === -1 ? null : entry.slice(0, colon);
-      return { token: entry.slice(colon + 1), role, name };
-    });
+  return parseAdminTokens(secret).map(({ token, name }) => ({ token, role, name }));
 }
 
 /** Compares with every token, so that the time taken does not tell which one is near. */

@@ -10,6 +10,7 @@ import { announcementIn, responseHeadersToDrop } from "../core/headers.ts";
 import { TIMED_OUT, UNREACHABLE } from "../core/problem.ts";
 import { type Failure, isRetryStatus, platformFailure } from "../core/retry.ts";
 import type { SubChannel } from "../core/sub-channel.ts";
+import type { AttemptTracer } from "../core/tracer.ts";
 import { answerProblem } from "./answer-problem.ts";
 import type { EdgePool } from "./edge-pool.ts";
 import { within } from "./elapse.ts";
@@ -48,6 +49,8 @@ export interface Attempt {
   readonly onFailure: OnFailure;
   /** Its part in a race with others; null: it runs alone. */
   readonly lane: Lane | null;
+  /** Takes down what becomes of it; null: nobody asks. */
+  readonly tracer: AttemptTracer | null;
 }
 
 /** The only status that brings a WebSocket (RFC 6455 §4.1). */
@@ -277,9 +280,10 @@ class Exchange implements Guarded, Runner {
   #count(outcome: Outcome, untilMs: EpochMs | null = null): void {
     if (this.#isCounted) return;
     this.#isCounted = true;
-    const { channel, headerTimeoutMs: timeoutMs, body, nowMs: sinceMs } = this.#attempt;
+    const { channel, headerTimeoutMs: timeoutMs, body, nowMs: sinceMs, tracer } = this.#attempt;
     const nowMs = clock();
     this.#waitedMs = (untilMs ?? nowMs) - sinceMs;
+    tracer?.ended(outcome, this.#waitedMs);
     const wait = { waitedMs: this.#waitedMs, timeoutMs, isUnhindered: body === null, nowMs };
     if (channel.count(outcome, wait)) this.#report(nowMs);
   }

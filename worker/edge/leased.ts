@@ -1,8 +1,9 @@
 import { DEFAULT_POOL_CONFIG } from "../../durable/model/pool.ts";
 import type { Versioned } from "../../durable/model/snapshot.ts";
 import type { SyncReply, SyncRequest } from "../../durable/model/sync.ts";
-import { after, type EpochMs, epochMs } from "../../durable/model/time.ts";
+import { after, type EpochMs, epochMs, later } from "../../durable/model/time.ts";
 import { decideUse, type Held, install, mayServeStale } from "../core/lease.ts";
+import type { Freshness } from "../core/tracer.ts";
 import { elapse } from "./elapse.ts";
 
 /** A sync that takes longer is given up, and one that hangs is not waited for by anybody else, milliseconds. */
@@ -57,6 +58,8 @@ export class Leased<Document extends Versioned, Bindings> {
   /** How often its object was last asked to be asked, milliseconds. */
   #paceMs: number = DEFAULT_PATIENCE.refreshMs;
   #held: Held<Document> | null = null;
+  /** When the sync was sent that last said that this is the newest. */
+  #heardMs: EpochMs = epochMs(0);
   #flight: Flight | null = null;
   #seq = 0;
   /** The latest sync that was answered with "there is nothing". */
@@ -73,6 +76,12 @@ export class Leased<Document extends Versioned, Bindings> {
   fresh(nowMs: EpochMs): Document | null {
     const held = this.#held;
     return held !== null && nowMs < held.refreshAtMs && nowMs < held.leaseEndsMs ? held.document : null;
+  }
+
+  /** How fresh the document is at this time. */
+  freshness(nowMs: EpochMs): Freshness {
+    const isDegraded = this.#held !== null && nowMs >= this.#held.leaseEndsMs;
+    return { ageMs: nowMs - this.#heardMs, isDegraded };
   }
 
   /**
@@ -98,8 +107,8 @@ export class Leased<Document extends Versioned, Bindings> {
       return;
     }
     // What is on its way has left without the news.
-    const later = Promise.all([flight?.done, elapse(waitMs)]);
-    context.waitUntil(later.then(() => this.#takeOff(env, context, clock()).done));
+    const landed = Promise.all([flight?.done, elapse(waitMs)]);
+    context.waitUntil(landed.then(() => this.#takeOff(env, context, clock()).done));
   }
 
   /**
@@ -183,6 +192,7 @@ export class Leased<Document extends Versioned, Bindings> {
         if (held !== null && held.document !== before?.document) this.#source.adopt(held.document);
         this.#held = held;
         this.#paceMs = reply.nextSyncMs;
+        if (held?.document.version === reply.version) this.#heardMs = later(this.#heardMs, sentMs);
         this.#failures = 0;
         return;
       }

@@ -1,6 +1,8 @@
 import type { Target } from "../core/target.ts";
+import type { Tracer } from "../core/tracer.ts";
 import type { Env } from "../env.ts";
 import type { Isolate } from "./isolate.ts";
+import { TRACE_HEADER } from "./trace-signature.ts";
 
 /** One request on its way through. */
 export class Passage {
@@ -11,6 +13,10 @@ export class Passage {
   readonly target: Target;
   readonly env: Env;
   readonly isolate: Isolate;
+  /** By which it asks for a trace, and may not; null: it does not ask. */
+  readonly traceHeader: string | null;
+  /** Takes down how it is routed; null: nobody asks who may. */
+  tracer: Tracer | null = null;
   readonly #context: ExecutionContext;
   #gone: AbortSignal | null = null;
 
@@ -20,6 +26,7 @@ export class Passage {
     this.target = target;
     this.env = env;
     this.isolate = isolate;
+    this.traceHeader = this.headers.get(TRACE_HEADER);
     this.#context = context;
   }
 

@@ -6,6 +6,7 @@ import type { EpochMs } from "../../durable/model/time.ts";
 import type { Choice, Choosing, Chosen } from "../core/choice.ts";
 import { Client } from "../core/client.ts";
 import { hasLooped, requestHeaders, tellInheritance } from "../core/headers.ts";
+import type { Notes } from "../core/notes.ts";
 import type { PoolView } from "../core/pool-view.ts";
 import {
   FULL,
@@ -22,7 +23,10 @@ import { decideRetry, type Failure, mayHedge, retryRules } from "../core/retry.t
 import { type Destination, matchRoute, rewritePath } from "../core/route.ts";
 import { TOKEN_RANDOM_BYTES } from "../core/sessions.ts";
 import { Split } from "../core/split.ts";
-import { wantedSubset } from "../core/subset.ts";
+import { chooseSide } from "../core/split-side.ts";
+import type { Cause } from "../core/trace.ts";
+import type { AttemptTracer } from "../core/tracer.ts";
+import { wishesFor } from "../core/wishes.ts";
 import { answerProblem } from "./answer-problem.ts";
 import type { EdgePool } from "./edge-pool.ts";
 import { elapse } from "./elapse.ts";
@@ -30,6 +34,8 @@ import { type AddedHeaders, forward } from "./forward.ts";
 import { clock, type Obtained } from "./leased.ts";
 import type { Passage } from "./passage.ts";
 import { type Lane, Race } from "./race.ts";
+import { serveTraced } from "./serve-traced.ts";
+import { TRACE_HEADER } from "./trace-signature.ts";
 import { Tries } from "./tries.ts";
 import { waitForRoom } from "./wait-for-room.ts";
 
@@ -56,6 +62,8 @@ interface Turn {
   readonly pool: EdgePool;
   readonly view: PoolView;
   readonly asked: Choosing;
+  /** Takes it down; null: nobody asks. */
+  readonly tracer: AttemptTracer | null;
 }
 
 type Answer = Response | Promise<Response>;
@@ -66,6 +74,10 @@ type Answer = Response | Promise<Response>;
  * else; nothing here is `async`, because a suspended frame keeps alive what the garbage collector could have.
  */
 export function serve(passage: Passage): Answer {
+  return passage.traceHeader === null ? holdTable(passage) : serveTraced(passage, holdTable);
+}
+
+function holdTable(passage: Passage): Answer {
   const { request, env, isolate } = passage;
   const { leased } = isolate.directory;
   const nowMs = clock();
@@ -81,35 +93,43 @@ export function serve(passage: Passage): Answer {
 function findPool(passage: Passage, table: Obtained<RoutingTable>, nowMs: EpochMs): Answer {
   const { request, headers, target, isolate } = passage;
   const destination = matchRoute(isolate.directory.index, passage);
-  if (destination === null) return answerProblem(NO_ROUTE, request);
+  if (destination === null) {
+    passage.tracer?.refused("NR", table.document, isolate.directory.leased.freshness(nowMs), null);
+    return answerProblem(NO_ROUTE, request);
+  }
   const { to } = destination;
   const { deployment } = table.document;
   if (hasLooped(headers, deployment)) {
     const pool = to instanceof Split ? to.sides[0]?.pool : to;
     if (pool !== undefined) isolate.pool(pool).tally.countIncident("loop");
+    passage.tracer?.refused("LP", table.document, isolate.directory.leased.freshness(nowMs), destination);
     return answerProblem(LOOP, request);
   }
   const client = new Client(headers, request.cf, target.query, isolate.settings.front);
+  passage.tracer?.routed(table.document, isolate.directory.leased.freshness(nowMs), destination, client);
   const tries = new Tries(passage, nowMs);
   const way: Way = { destination, deployment, client, tries, isDegraded: table.isDegraded, passedOn: null };
   return to instanceof Split
-    ? chooseSide(passage, way, to, nowMs)
+    ? findSide(passage, way, to, nowMs)
     : holdSnapshot(passage, way, isolate.pool(to), nowMs);
 }
 
-/** Finds the pool of a split that a client belongs to: the one it holds a token of, else where its identity falls. */
-function chooseSide(passage: Passage, way: Way, split: Split, nowMs: EpochMs): Answer {
+/** Finds the pool of a split that a client belongs to. */
+function findSide(passage: Passage, way: Way, split: Split, nowMs: EpochMs): Answer {
   const { request, env, isolate } = passage;
   const { client, destination } = way;
   const pools = split.sides.map((side) => isolate.pool(side.pool));
   const unready = pools.filter((pool) => pool.leased.fresh(nowMs) === null);
   const proceed = (): Answer => {
-    const holds = (pool: EdgePool): "opened" | "unknown" | null =>
-      pool.view?.tokenOf(client.headers, destination.affinity, clock()) ?? null;
-    const held =
-      pools.find((pool) => holds(pool) === "opened") ?? pools.find((pool) => holds(pool) === "unknown");
-    if (held !== undefined) return holdSnapshot(passage, way, held, clock());
-    const side = split.choose(client.connection?.identity ?? null, Math.random());
+    const moment = { nowMs: clock(), chance: Math.random() };
+    const viewOf = (pool: PoolName): PoolView | null => isolate.pool(pool).view;
+    const side = chooseSide(split, { client, affinity: destination.affinity, viewOf, ...moment });
+    passage.tracer?.chosenSide(
+      moment.nowMs,
+      moment.chance,
+      side,
+      pools.flatMap(({ view }) => view ?? []),
+    );
     return side === null
       ? answerProblem(NO_BACKEND, request)
       : holdSnapshot(passage, way, isolate.pool(side), clock());
@@ -146,10 +166,12 @@ function attempt(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs): An
     tally.countProtocol(way.client.protocol);
     pool.retryBudget.deposit(nowMs);
   }
-  const asked = choosing(way, config, nowMs);
+  const tracer = traceAttempt(passage, pool, causeOf(way), nowMs);
+  const asked = choosing(way, config, nowMs, tracer?.notes);
   const isLast = tries.backends.size > 0 && !view.admitsBeside(tries.backends);
   const choice = isLast ? view.chooseLast(asked) : view.choose(asked);
-  const turn = { pool, view, asked };
+  tracer?.chose(choice, view);
+  const turn = { pool, view, asked, tracer };
   return choice.kind === "full" ? awaitRoom(passage, way, turn) : carryOut(passage, way, turn, choice, nowMs);
 }
 
@@ -161,17 +183,19 @@ function awaitRoom(passage: Passage, way: Way, turn: Turn): Answer {
   const { nowMs, tried } = asked;
   const leftMs = retryRules(config.retry, destination.retry).totalTimeoutMs - (nowMs - tries.beganMs);
   const timeoutMs = Math.min(config.waiting.timeoutMs, leftMs);
+  const tracer = traceAttempt(passage, pool, "WR", nowMs);
+  const waiting = { ...asked, notes: tracer?.notes };
   const found =
     tried.size > 0 && !view.admitsBeside(tried)
       ? null
-      : waitForRoom(passage, pool.line, asked, { ...config.waiting, timeoutMs }, nowMs);
+      : waitForRoom(passage, pool.line, waiting, { ...config.waiting, timeoutMs }, nowMs);
   if (found === null) return doWithout(passage, way, pool, "full");
   pool.tally.countIncident("waited");
-  return found.then((choice) =>
-    passage.isAbandoned
-      ? answerProblem(FULL, passage.request)
-      : carryOut(passage, way, turn, choice, clock()),
-  );
+  return found.then((choice) => {
+    if (passage.isAbandoned) return answerProblem(FULL, passage.request);
+    tracer?.chose(choice, view);
+    return carryOut(passage, way, { ...turn, tracer }, choice, clock());
+  });
 }
 
 /** Sends a request where the choice has led it. */
@@ -209,7 +233,7 @@ interface Sending {
 
 function makeAttempt(passage: Passage, way: Way, turn: Turn, sending: Sending): Promise<Response> {
   const { destination, tries } = way;
-  const { pool, view } = turn;
+  const { pool, view, tracer } = turn;
   const { choice, retry, body, lane, nowMs } = sending;
   const { channel, grant } = choice;
   const { config } = view.snapshot;
@@ -232,6 +256,7 @@ function makeAttempt(passage: Passage, way: Way, turn: Turn, sending: Sending): 
     retry,
     onFailure: (failure) => lane?.fail() ?? tryAgain(passage, way, pool, failure, retry),
     lane,
+    tracer,
   });
 }
 
@@ -258,12 +283,16 @@ function hedge(passage: Passage, way: Way, turn: Turn, retry: RetryConfig, race:
     pool.tally.countIncident("hedge_denied");
     return;
   }
-  const choice = view.choose({ ...asked, nowMs, chance: Math.random(), tried: tries.backends });
+  const tracer = traceAttempt(passage, pool, "HG", nowMs);
+  const notes = tracer?.notes;
+  const choice = view.choose({ ...asked, nowMs, chance: Math.random(), tried: tries.backends, notes });
   if (choice.kind !== "backend") return;
+  tracer?.chose(choice, view);
   pool.tally.countIncident("hedge");
   tries.begin(choice.channel.id);
   const body = tries.body(retry, true);
-  race.start((lane) => makeAttempt(passage, way, turn, { choice, retry, body, lane, nowMs }));
+  const sending = { choice, retry, body, nowMs };
+  race.start((lane) => makeAttempt(passage, way, { ...turn, tracer }, { ...sending, lane }));
 }
 
 /**
@@ -286,7 +315,8 @@ function tryAgain(
   const hasOther = view.admitsBeside(tries.backends);
   const fallback = hasOther || way.passedOn !== null ? null : pool.fallback;
   const { config } = view.snapshot;
-  if (!hasOther && fallback === null && !view.hasLastResort(choosing(way, config, nowMs))) return null;
+  if (!hasOther && fallback === null && !view.hasLastResort(choosing(way, config, nowMs, undefined)))
+    return null;
   if (!pool.retryBudget.withdraw(retry.budget, nowMs)) {
     pool.tally.countIncident("retry_denied");
     return null;
@@ -299,26 +329,41 @@ function tryAgain(
   );
 }
 
-/** What the choice of a backend depends on: the route's word, else the pool's; in a fallback pool its own alone. */
+/** Begins to take down a choice, if somebody asks for it. */
+function traceAttempt(
+  { tracer }: Passage,
+  { leased }: EdgePool,
+  cause: Cause,
+  nowMs: EpochMs,
+): AttemptTracer | null {
+  return tracer?.attempt(leased.freshness(nowMs), cause) ?? null;
+}
+
+function causeOf({ tries, passedOn }: Way): Cause {
+  if (passedOn !== null && tries.backends.size === 0) return "FB";
+  return tries.isFirst ? "FA" : "RT";
+}
+
+/** What the choice of a backend depends on. */
 function choosing(
   { destination, client, passedOn, tries }: Way,
   config: PoolConfig,
   nowMs: EpochMs,
+  notes: Notes | undefined,
 ): Choosing {
-  const { policy, affinity, subset } = passedOn === null ? destination : NO_WISHES;
+  const { policy, affinity, subset, credentials } = wishesFor(destination, passedOn !== null, config, client);
   return {
-    policy: policy ?? config.policy,
-    affinity: affinity ?? config.affinity,
-    subset: subset === undefined ? null : wantedSubset(subset, client),
-    credentials: client,
+    policy,
+    affinity,
+    subset,
+    credentials,
     nowMs,
     chance: Math.random(),
     tried: tries.backends,
     hasWaited: false,
+    notes,
   };
 }
-
-const NO_WISHES = { policy: undefined, affinity: undefined, subset: undefined };
 
 /** Answers for a pool that has no backend for a request: with its fallback pool's, if it has one. */
 function doWithout(passage: Passage, way: Way, pool: EdgePool, why: Unserved): Answer {
@@ -362,6 +407,7 @@ function backendHeaders(passage: Passage, way: Way, choice: Chosen): Headers {
   const facts = { clientAddress, target, protocol, deployment, isForwardedTrusted, isLocal };
   const headers = requestHeaders(passage.headers, facts);
   if (front !== null) headers.delete(front.header);
+  if (passage.traceHeader !== null) headers.delete(TRACE_HEADER);
   isolate.curtain.draw(headers);
   tellInheritance(headers, choice.inheritance);
   return headers;

@@ -100,6 +100,7 @@ it("leads every request to a route, and what is rewritten stays below what it is
 
 const NOWHERE: Target = { scheme: "http", hostname: "", host: "", path: "/", query: "" };
 const NO_DESTINATION = {
+  route: null,
   to: poolName("default"),
   policy: undefined,
   affinity: undefined,
