@@ -180,6 +180,21 @@ it("tells nothing to who is not signed for, and the header to no backend", async
   );
 });
 
+it("takes forged signatures for guesses at an operator's token", async () => {
+  const { cluster, admin } = await start(1);
+  await admin.do("PUT", "/pools/default", { backends: [cluster.backend("a")] });
+  const signed = await orderTrace(admin);
+  const from = { "cf-connecting-ip": "192.0.2.1" };
+  for (let guess = 0; guess < 5; guess++) {
+    const forged = await signedBy(`a-wrong-token-number-${guess}`, 4_000_000_000);
+    await cluster.ask({ headers: { ...from, "ring-trace": forged } });
+  }
+  const { status, headers } = await cluster.ask({ headers: { ...from, "ring-trace": signed } });
+  expect([status, "ring-trace" in headers]).toEqual([200, false]);
+  expect((await admin.send("GET", "/status", undefined, from)).status).toBe(429);
+  expect((await admin.send("GET", "/status")).status).toBe(200);
+});
+
 it("lets only operators ask, and shows no secret", async () => {
   const { cluster, admin } = await start(1);
   await admin.do("PUT", "/pools/default", {

@@ -133,7 +133,7 @@ describe("a rollback", () => {
   it("to a drain that would be over by now leaves it over", async () => {
     const { admin } = await start();
     await admin.do("PUT", "/pools/shop", { backends: [{ id: "a", url: "http://127.0.0.1:1" }] });
-    await admin.do("POST", "/pools/shop/backends/a/drain", { forMs: 0 });
+    await admin.do("POST", "/pools/shop/backends/a/drain", { forMs: 0, force: true });
     await admin.do("POST", "/pools/shop/backends/a/undrain");
     await admin.do("POST", "/pools/shop/rollback", { version: 2 });
     const { body } = await admin.do("GET", "/pools/shop/status");

@@ -143,7 +143,7 @@ describe("a WebSocket that is idle for too long", () => {
 });
 
 function drain(scene: Scene, forMs: number): Promise<unknown> {
-  return scene.admin.do("POST", `/pools/${scene.name}/backends/b/drain`, { forMs });
+  return scene.admin.do("POST", `/pools/${scene.name}/backends/b/drain`, { forMs, force: true });
 }
 
 const ASIDE = { kind: "close", code: 1001, reason: "the server is taken out of service" };

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { afterAll, beforeAll, beforeEach, expect, inject, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, inject, it, onTestFinished } from "vitest";
 import type { BackendStatus } from "../../durable/model/view.ts";
 import { type Backend, startBackend } from "../support/backend.ts";
 import { Cluster } from "../support/cluster.ts";
@@ -215,21 +215,24 @@ it("tries one at last that is out by its health, which may be well again", async
 });
 
 it("keeps the load of a pool whose backends all fail at 1.2 times what comes in", async () => {
-  // Of its own, because what others asked counts for ten seconds.
+  // All of its own, because what others asked counts for ten seconds, and may come late.
   const own = await Cluster.start({ bundle: inject("bundle"), backends: [] });
+  const [resetting, refusing] = [new Actor("resetting"), new Actor("refusing")];
+  await Promise.all([resetting.start(), refusing.start()]);
+  onTestFinished(async () => void (await Promise.all([resetting.stop(), refusing.stop()])));
   await own.admin.do("PUT", "/pools/default", {
     health: PATIENT,
     retry: { backoffMs: 0, budget: { percent: 20, floor: 0 } },
-    backends: [bad, good].map(({ id, url }) => ({ id, url })),
+    backends: [resetting, refusing].map(({ id, url }) => ({ id, url })),
   });
-  bad.handle = RESET;
-  good.handle = say(503);
+  resetting.handle = RESET;
+  refusing.handle = say(503);
   const requests = 200;
   for (let sent = 0; sent < requests; sent += 10) {
     const answers = await Promise.all(Array.from({ length: 10 }, () => own.ask()));
     expect(answers.every(({ status }) => status === 502 || status === 503)).toBe(true);
   }
-  const load = bad.got.length + good.got.length;
+  const load = resetting.got.length + refusing.got.length;
   expect(load).toBeLessThanOrEqual(1.2 * requests);
   expect(load).toBeGreaterThan(1.1 * requests);
 });

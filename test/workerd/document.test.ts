@@ -1,6 +1,7 @@
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, expect, it, type MockInstance, vi } from "vitest";
 import { createAdmin } from "../../worker/admin/app.ts";
+import { GuessLimiter } from "../../worker/core/guess-limiter.ts";
 import { parseSettings } from "../../worker/core/settings.ts";
 import { DIRECTORY_NAME } from "../../worker/edge/ring-client.ts";
 import { directory, freezeTime, poolName, ring } from "./support.ts";
@@ -8,7 +9,7 @@ import { directory, freezeTime, poolName, ring } from "./support.ts";
 // The admin API with the real objects, whose storage fails when a test says so.
 
 const TOKEN = "a-token-of-sixteen";
-const admin = createAdmin(parseSettings({ ALLOW_PRIVATE_BACKENDS: "true" }));
+const admin = createAdmin(parseSettings({ ALLOW_PRIVATE_BACKENDS: "true" }), new GuessLimiter());
 
 let logged: MockInstance<Console["error"]>;
 beforeEach(async () => {

@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import { LIMITS } from "../../durable/model/limits.ts";
 import type { DirectoryView } from "../../durable/model/view.ts";
+import type { GuessLimiter } from "../core/guess-limiter.ts";
 import type { Settings } from "../core/settings.ts";
 import type { Target } from "../core/target.ts";
 import { DIRECTORY_NAME, ObjectUnavailable, readObject } from "../edge/ring-client.ts";
@@ -31,14 +32,14 @@ function decoded(path: string): string {
 }
 
 /** The admin API: authenticate, parse, ask an object, render. */
-export function createAdmin(settings: Settings): Hono<AdminContext> {
+export function createAdmin(settings: Settings, limiter: GuessLimiter): Hono<AdminContext> {
   const admin = new Hono<AdminContext>();
   admin.use(async (context, next) => {
     context.set("settings", settings);
     await next();
     context.header("cache-control", "no-store");
   });
-  admin.use(authenticate());
+  admin.use(authenticate(limiter));
   const [take, takeDocument] = [takeBody(LIMITS.bodyBytes), takeBody(LIMITS.documentBytes)];
   admin.use((context, next) => {
     const isWhole = context.req.path === `${settings.adminPrefix}/document`;

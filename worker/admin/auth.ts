@@ -1,7 +1,7 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { epochMs } from "../../durable/model/time.ts";
 import { type AdminToken, MIN_TOKEN_LENGTH, parseAdminTokens } from "../core/admin-tokens.ts";
-import { GuessLimiter } from "../core/guess-limiter.ts";
+import type { GuessLimiter } from "../core/guess-limiter.ts";
 import { networkOf } from "../core/identify.ts";
 import { problem } from "./answer.ts";
 import type { AdminContext } from "./context.ts";
@@ -13,12 +13,11 @@ type Role = "viewer" | "operator";
  * Lets a request through whose bearer token (RFC 6750) is one of the secrets `OPERATOR_TOKENS` or `VIEWER_TOKENS`. Each
  * holds one or several tokens, separated by spaces or commas, so that a new one can be given out before the old one goes.
  * `alice:` before a token names whose it is in the history; no token holds a colon (RFC 6750 §2.1). Without any, the API is
- * closed and says what to set. Who guesses has to wait, and meanwhile no token from his network is
- * looked at, be it right or wrong: an answer that told them apart would make waiting needless. No object is called before
- * this, and nothing is waited for either, so that guesses sent at once are counted one after the other.
+ * closed and says what to set. Who guesses has to wait, and meanwhile no token from his network is looked at, be it right or
+ * wrong: an answer that told them apart would make waiting needless. No object is called before this, and nothing is waited
+ * for either, so that guesses sent at once are counted one after the other.
  */
-export function authenticate(): MiddlewareHandler<AdminContext> {
-  const limiter = new GuessLimiter();
+export function authenticate(limiter: GuessLimiter): MiddlewareHandler<AdminContext> {
   return async (context, next) => {
     const tokens = [...tokensOf(context.env, "operator"), ...tokensOf(context.env, "viewer")];
     if (tokens.length === 0) {

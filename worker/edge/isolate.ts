@@ -1,6 +1,7 @@
 import { DEFAULT_POOL, type PoolName } from "../../durable/model/names.ts";
 import { poolsOf, type Route } from "../../durable/model/route.ts";
 import { type Carriers, TokenCurtain } from "../core/carriers.ts";
+import { GuessLimiter } from "../core/guess-limiter.ts";
 import { parseSettings, type Settings } from "../core/settings.ts";
 import type { Env } from "../env.ts";
 import { EdgeDirectory } from "./edge-directory.ts";
@@ -14,6 +15,7 @@ export class Isolate {
   readonly directory = new EdgeDirectory(this.id, (routes) => this.#keepPools(routes));
   #curtain: TokenCurtain | null = null;
   readonly headerWatch = new HeaderWatch();
+  readonly guessLimiter = new GuessLimiter();
   readonly #pools = new Map<PoolName, EdgePool>();
 
   constructor(env: Env) {

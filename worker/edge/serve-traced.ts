@@ -1,17 +1,26 @@
+import { networkOf } from "../core/identify.ts";
 import { encodeTrace } from "../core/trace.ts";
 import { Tracer } from "../core/tracer.ts";
 import { clock } from "./leased.ts";
 import type { Passage } from "./passage.ts";
-import { maySeeTrace, TRACE_HEADER } from "./trace-signature.ts";
+import { checkTrace, TRACE_HEADER } from "./trace-signature.ts";
 
-/** Serves a request that asks for a trace: with one if an operator has signed for it, else like any other. */
+/**
+ * Serves a request that asks for a trace: with one if an operator has signed for it, else like any other. One with a forged
+ * signature counts as a guess at an operator's token, as anybody can sign with whatever he takes for one.
+ */
 export async function serveTraced(
   passage: Passage,
   serve: (passage: Passage) => Response | Promise<Response>,
 ): Promise<Response> {
-  const { traceHeader, env } = passage;
-  const maySee = await maySeeTrace(traceHeader ?? "", env["OPERATOR_TOKENS"], clock());
-  if (!maySee) return serve(passage);
+  const { traceHeader, env, headers: received } = passage;
+  const { guessLimiter } = passage.isolate;
+  const nowMs = clock();
+  const network = networkOf(received.get("cf-connecting-ip") ?? "");
+  if (guessLimiter.waitMs(network, nowMs) > 0) return serve(passage);
+  const worth = await checkTrace(traceHeader ?? "", env["OPERATOR_TOKENS"], nowMs);
+  if (worth === "forged") guessLimiter.countWrong(network, nowMs);
+  if (worth !== "signed") return serve(passage);
   const tracer = new Tracer();
   passage.tracer = tracer;
   const answer = await serve(passage);

@@ -15,18 +15,25 @@ export async function signTrace(operatorToken: string, untilMs: EpochMs): Promis
   return `${untilS}.${encodeBase64url(new Uint8Array(signature))}`;
 }
 
-/** Whether a request that asks so may have a trace. `operatorTokens`: the secret of that name. */
-export async function maySeeTrace(header: string, operatorTokens: unknown, nowMs: EpochMs): Promise<boolean> {
+/**
+ * What the header of a request that asks for a trace is worth. `void`: nothing, since it is none, too old, or nobody could have
+ * signed it. `forged`: somebody has, and no operator. `operatorTokens`: the secret of that name.
+ */
+export async function checkTrace(
+  header: string,
+  operatorTokens: unknown,
+  nowMs: EpochMs,
+): Promise<"signed" | "forged" | "void"> {
   const [, until = "", text = ""] = SIGNED.exec(header) ?? [];
   const signature = decodeBase64url(text);
   const tokens = parseAdminTokens(operatorTokens);
-  const isOpen = tokens.every(({ token }) => token.length >= MIN_TOKEN_LENGTH);
-  if (until === "" || signature === null || !isOpen || nowMs >= epochMs(Number(until) * 1_000)) return false;
+  const isOpen = tokens.length > 0 && tokens.every(({ token }) => token.length >= MIN_TOKEN_LENGTH);
+  if (until === "" || signature === null || !isOpen || nowMs >= epochMs(Number(until) * 1_000)) return "void";
   for (const { token } of tokens) {
     const key = await keyOf(token);
-    if (await crypto.subtle.verify("HMAC", key, signature, messageOf(Number(until)))) return true;
+    if (await crypto.subtle.verify("HMAC", key, signature, messageOf(Number(until)))) return "signed";
   }
-  return false;
+  return "forged";
 }
 
 function keyOf(token: string): Promise<CryptoKey> {
