@@ -12,10 +12,10 @@ import type { HeldBackend, LiveRing } from "./ring-state.ts";
 import type { Stop } from "./stops.ts";
 
 /**
- * A request that has waited longer for its answer is told of by its own context, milliseconds: a second by the isolate's
- * clock, which may be slower than ours.
+ * A request that has waited longer for its answer is told of by its own context, milliseconds: the longest of header timeouts
+ * too short for that, by the isolate's clock, which may be slower than ours. See `worker/edge/header-watch.ts`.
  */
-const UNTOLD_MS = 1_100;
+const UNTOLD_MS = 2_100;
 
 /** What receipts are made of. */
 export interface Books {

@@ -233,9 +233,9 @@ it("is safe a settling time after the last isolate has acknowledged, and says so
     state: "expired",
     outstandingIsolates: 0,
     inFlight: 0,
-    safeAtMs: acknowledgedMs + 1_100 + SETTLE_MS,
+    safeAtMs: acknowledgedMs + 2_100 + SETTLE_MS,
   });
-  world.advance(1_100 + SETTLE_MS - 81);
+  world.advance(2_100 + SETTLE_MS - 81);
   expect(world.receipt).toMatchObject({ state: "expired", safe: false });
   world.advance(1);
   expect(world.receipt).toMatchObject({ state: "safe", safe: true, safeAtMs: world.nowMs });

@@ -7,7 +7,7 @@ afterEach(() => {
 });
 
 /** From the last acknowledgement until it is safe, by the defaults. */
-const SETTLED_MS = 1_100 + 5_000;
+const SETTLED_MS = 2_100 + 5_000;
 
 /** From the publication on: the longest lease stored and an hour past it, by a clock that is 1 % slow and stands still. */
 const CERTAIN_MS = Math.ceil((32_000 + 3_600_000) / 0.99) + 1_100;

@@ -29,7 +29,7 @@ const LONGEST_STANDSTILL_MS = 1_000;
 const OWN_SYNC_MS = 1_000;
 
 /** By then the ring has heard of a request that lasts, if its isolate reaches the ring in time, milliseconds. */
-const HEARD_OF_MS = 1_100 + WAIT_MS;
+const HEARD_OF_MS = 2_100 + WAIT_MS;
 
 /** What becomes of an isolate's syncs, one after the other and again from the first. */
 export interface Weather {
