@@ -17,6 +17,7 @@ import {
 } from "./model/history.ts";
 import { parse } from "./model/parse.ts";
 import { DEFAULT_POOL_CONFIG } from "./model/pool.ts";
+import type { DirectoryRehearsal } from "./model/preview.ts";
 import { ok, type Result } from "./model/result.ts";
 import type { Route } from "./model/route.ts";
 import type { RoutingTable, VersionWanted } from "./model/snapshot.ts";
@@ -42,6 +43,7 @@ export class Directory extends DurableBase {
     writes: [
       "apply",
       "check",
+      "preview",
       "sync",
       "converge",
       "versions",
@@ -94,6 +96,13 @@ export class Directory extends DurableBase {
   async check({ command, precondition }: DirectoryChange): Promise<Result<Applied>> {
     const next = applyDirectoryCommand(this.#state, command, precondition);
     return next.ok ? ok(next.value.applied) : next;
+  }
+
+  /** What one change would do. Nothing is changed. */
+  async preview(change: DirectoryChange): Promise<Result<DirectoryRehearsal>> {
+    const next = applyDirectoryCommand(this.#state, change.command, change.precondition);
+    if (!next.ok) return next;
+    return ok({ basedOn: this.#state.version, applied: next.value.applied });
   }
 
   /** Answers an isolate that asks for changes. */

@@ -22,6 +22,7 @@ import {
   type VersionsView,
 } from "./model/history.ts";
 import { parse } from "./model/parse.ts";
+import type { Rehearsal } from "./model/preview.ts";
 import type { QuicLbExport } from "./model/quic-lb-export.ts";
 import type { ReceiptsRequest, ReceiptsView } from "./model/receipt.ts";
 import type { Refusal } from "./model/refusal.ts";
@@ -45,7 +46,8 @@ import { applyProbe } from "./state/probing.ts";
 import { projectSnapshot } from "./state/project.ts";
 import { projectQuicLbExport, projectTokensView } from "./state/project-tokens.ts";
 import { lookForReceipts } from "./state/receipt.ts";
-import { applyPoolCommand, type Transition } from "./state/ring-command.ts";
+import { rehearse } from "./state/rehearse.ts";
+import { applyPoolCommand, type CommandContext, type Transition } from "./state/ring-command.ts";
 import { type LiveRing, NO_RING, type RingState, toDocument } from "./state/ring-state.ts";
 import { SessionEstimates } from "./state/session-estimates.ts";
 import { stampStops } from "./state/stops.ts";
@@ -63,6 +65,7 @@ export class Ring extends DurableBase {
     writes: [
       "apply",
       "check",
+      "preview",
       "sync",
       "events",
       "versions",
@@ -140,6 +143,13 @@ export class Ring extends DurableBase {
     const next = this.#try(change, now());
     await this.#setAlarm();
     return next.ok ? ok(next.value.applied) : next;
+  }
+
+  /** What one change would do. Nothing is changed, not even what is due. */
+  async preview(change: PoolChange): Promise<Result<Rehearsal>> {
+    const nowMs = now();
+    const moment = { ...this.#moment(nowMs), birth: newBirth() };
+    return rehearse(this.#ring, change, moment, (id) => this.#sessions.of(id, nowMs));
   }
 
   /** Answers an isolate that asks for changes, and counts what it reports. */
@@ -298,8 +308,7 @@ export class Ring extends DurableBase {
   /** What would come of a change at this moment. */
   #try({ pool, command, precondition }: PoolChange, nowMs: EpochMs): Result<Transition<RingState>> {
     this.#passDeadlines(nowMs);
-    const birth = { incarnation: crypto.randomUUID(), secret: randomHex(16) };
-    const context = { ...this.#moment(nowMs), pool, precondition, birth };
+    const context = { ...this.#moment(nowMs), pool, precondition, birth: newBirth() };
     return applyPoolCommand(this.#ring, command, context);
   }
 
@@ -481,6 +490,10 @@ function toStore(ring: RingState): Stored {
 
 function documentOf(ring: RingState): ReturnType<typeof toDocument> | null {
   return ring.kind === "absent" ? null : toDocument(ring);
+}
+
+function newBirth(): CommandContext["birth"] {
+  return { incarnation: crypto.randomUUID(), secret: randomHex(16) };
 }
 
 function freshKeys(): TokenKeys {

@@ -10,6 +10,7 @@ import { authenticate } from "./auth.ts";
 import { takeBody } from "./body.ts";
 import type { AdminContext } from "./context.ts";
 import { document } from "./document.ts";
+import { readDryRun } from "./dry-run.ts";
 import { explain, issueTrace } from "./explain.ts";
 import { directoryHistory, poolHistory } from "./history.ts";
 import { pools } from "./pools.ts";
@@ -40,6 +41,7 @@ export function createAdmin(settings: Settings, limiter: GuessLimiter): Hono<Adm
     context.header("cache-control", "no-store");
   });
   admin.use(authenticate(limiter));
+  admin.use(readDryRun);
   const [take, takeDocument] = [takeBody(LIMITS.bodyBytes), takeBody(LIMITS.documentBytes)];
   admin.use((context, next) => {
     const isWhole = context.req.path === `${settings.adminPrefix}/document`;

@@ -20,6 +20,8 @@ export interface AdminContext {
     readonly occasion?: string;
     /** As text; empty when there was none. */
     readonly body: string;
+    /** The request asks what a write would do, and writes nothing. */
+    readonly isDryRun: boolean;
   };
 }
 

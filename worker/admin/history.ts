@@ -17,7 +17,7 @@ import { PoolDocumentSchema } from "../../durable/model/pool.ts";
 import { ok, type Result } from "../../durable/model/result.ts";
 import { callObject } from "../edge/ring-client.ts";
 import { refused, versioned } from "./answer.ts";
-import { changeDirectory, putDocument } from "./change.ts";
+import { changeDirectory, putDocument, showDirectoryChange } from "./change.ts";
 import { type AdminContext, readBody, readName, readPrecondition } from "./context.ts";
 import { directoryOf as theDirectory } from "./routes.ts";
 import { type Publisher, readWait, written } from "./wait.ts";
@@ -117,11 +117,9 @@ async function rollBackRoutes(context: HistoryContext): Promise<Response> {
   const waitMs = readWait(context);
   if (!waitMs.ok) return refused(context, waitMs.refusal);
   const { routes } = parsed.value;
-  const applied = await changeDirectory(
-    context,
-    { kind: "put-routes", routes, pools: [] },
-    precondition.value,
-  );
+  const asked = [context, { kind: "put-routes", routes, pools: [] }, precondition.value] as const;
+  if (context.get("isDryRun")) return showDirectoryChange(...asked);
+  const applied = await changeDirectory(...asked);
   return applied.ok
     ? written(context, theDirectory(context), applied.value, waitMs.value)
     : refused(context, applied.refusal);

@@ -6,7 +6,7 @@ import { type BackendId, BackendIdSchema, type PoolName, PoolNameSchema } from "
 import type { PoolStatus, PoolView } from "../../durable/model/view.ts";
 import { readObject } from "../edge/ring-client.ts";
 import { refused } from "./answer.ts";
-import { changePool } from "./change.ts";
+import { changePool, showPoolChange } from "./change.ts";
 import { type AdminContext, noPoolNamed, readBody, readName } from "./context.ts";
 import { type Publisher, readWait, written } from "./wait.ts";
 
@@ -15,10 +15,11 @@ export type PoolContext = Context<AdminContext>;
 /** The body of a request that has nothing to say. */
 export const NothingSchema = record({});
 
-/** Carries out one change of a pool, and answers with what it did. */
+/** Carries out one change of a pool, and answers with what it did; in a dry run with what it would do. */
 export async function apply(context: PoolContext, pool: PoolName, command: PoolCommand): Promise<Response> {
   const waitMs = readWait(context);
   if (!waitMs.ok) return refused(context, waitMs.refusal);
+  if (context.get("isDryRun")) return showPoolChange(context, pool, command);
   const applied = await changePool(context, pool, command);
   return applied.ok
     ? written(context, ringOf(context, pool), applied.value, waitMs.value)

@@ -95,6 +95,7 @@ async function deletePool(context: PoolContext): Promise<Response> {
     if (stale !== null) return refused(context, stale);
     const unlisted = await changeDirectory(context, { kind: "remove-pool", name: pool });
     if (!unlisted.ok) return refused(context, unlisted.refusal);
+    if (context.get("isDryRun")) return apply(context, pool, { kind: "delete-pool" });
     const deleted = await changePool(context, pool, { kind: "delete-pool" });
     if (deleted.ok) return written(context, ringOf(context, pool), deleted.value, waitMs.value);
     if (isThere(deleted.refusal)) {

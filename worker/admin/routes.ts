@@ -9,7 +9,7 @@ import { RouteInputSchema, RoutePatchSchema } from "../../durable/model/route.ts
 import type { DirectoryView } from "../../durable/model/view.ts";
 import { DIRECTORY_NAME, readObject } from "../edge/ring-client.ts";
 import { refused, versioned } from "./answer.ts";
-import { changeDirectory } from "./change.ts";
+import { changeDirectory, showDirectoryChange } from "./change.ts";
 import { type AdminContext, readBody, readPrecondition } from "./context.ts";
 import { type Publisher, readWait, written } from "./wait.ts";
 
@@ -57,7 +57,9 @@ async function change(
   if (!precondition.ok) return refused(context, precondition.refusal);
   const waitMs = readWait(context);
   if (!waitMs.ok) return refused(context, waitMs.refusal);
-  const applied = await changeDirectory(context, command(id.value), precondition.value);
+  const asked = [context, command(id.value), precondition.value] as const;
+  if (context.get("isDryRun")) return showDirectoryChange(...asked);
+  const applied = await changeDirectory(...asked);
   return applied.ok
     ? written(context, directoryOf(context), applied.value, waitMs.value)
     : refused(context, applied.refusal);

@@ -26,7 +26,7 @@ export interface Material {
 export type Turns = readonly (readonly [tier: string, turns: readonly number[]])[];
 
 /** One tier that has backends to choose from. */
-interface Rank {
+export interface Rank {
   /** The same for the same tier of another snapshot. */
   readonly name: string;
   readonly share: number;
@@ -72,6 +72,12 @@ export class Selection {
   /** Whether there is anybody to choose. */
   get isEmpty(): boolean {
     return this.#ranks.length === 0;
+  }
+
+  /** Its tiers as they are at this time, in order. */
+  ranks(nowMs: EpochMs): readonly Rank[] {
+    if (this.#warmAgainMs !== null && nowMs >= this.#warmAgainMs) this.#warm(nowMs);
+    return this.#ranks;
   }
 
   /** How much memory its pickers take, bytes. */

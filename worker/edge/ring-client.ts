@@ -33,6 +33,7 @@ export async function callObject<Value>(
   method:
     | "apply"
     | "check"
+    | "preview"
     | "sync"
     | "events"
     | "versions"

@@ -1,0 +1,66 @@
+import type { Context, MiddlewareHandler } from "hono";
+import type { DirectoryChange, PoolChange } from "../../durable/model/command.ts";
+import type { PoolName } from "../../durable/model/names.ts";
+import type { DirectoryRehearsal, Rehearsal } from "../../durable/model/preview.ts";
+import { invalid } from "../../durable/model/refusal.ts";
+import { ok, type Result } from "../../durable/model/result.ts";
+import type { DirectoryView } from "../../durable/model/view.ts";
+import { preview } from "../core/preview.ts";
+import { callObject, DIRECTORY_NAME, readObject } from "../edge/ring-client.ts";
+import { refused, versioned } from "./answer.ts";
+import type { AdminContext } from "./context.ts";
+
+/** Reads `?dry_run=1` of every write. Said twice it is refused, since nobody can tell which is meant. */
+export const readDryRun: MiddlewareHandler<AdminContext> = async (context, next) => {
+  const said = context.req.queries("dry_run") ?? [];
+  const isWriting = context.req.method !== "GET" && context.req.method !== "HEAD";
+  const isReadable = said.length === 0 || (said.length === 1 && (said[0] === "1" || said[0] === "0"));
+  if (isWriting && !isReadable)
+    return refused(context, invalid("dry_run", said.join(", "), "must be 1 or 0"));
+  context.set("isDryRun", isWriting && said[0] === "1");
+  await next();
+  return undefined;
+};
+
+/** Answers with what a change of a pool would do. Nothing is done. */
+export async function previewPoolChange(
+  context: Context<AdminContext>,
+  change: PoolChange,
+): Promise<Response> {
+  const rehearsal = await callObject<Rehearsal>(context.env.RING, change.pool, "preview", change);
+  if (!rehearsal.ok) return refused(context, rehearsal.refusal);
+  const pools = await readPools(context, rehearsal.value);
+  if (!pools.ok) return refused(context, pools.refusal);
+  const shown = preview(rehearsal.value, pools.value);
+  return shown.version === null ? context.json(shown) : versioned(context, shown.version, shown);
+}
+
+/** Answers with what a change of a route would do. Nothing is done. */
+export async function previewRouteChange(
+  context: Context<AdminContext>,
+  change: DirectoryChange,
+): Promise<Response> {
+  const rehearsal = await rehearseDirectoryChange(context, change);
+  if (!rehearsal.ok) return refused(context, rehearsal.refusal);
+  const { basedOn, applied } = rehearsal.value;
+  const { version: nextVersion, created, changes } = applied;
+  return versioned(context, basedOn, { version: basedOn, nextVersion, created, changes });
+}
+
+/** What the directory would say to a change. */
+export function rehearseDirectoryChange(
+  context: Context<AdminContext>,
+  change: DirectoryChange,
+): Promise<Result<DirectoryRehearsal>> {
+  return callObject<DirectoryRehearsal>(context.env.DIRECTORY, DIRECTORY_NAME, "preview", change);
+}
+
+/** The pools there are, which the directory need not be asked for unless one is to fall back on. */
+async function readPools(
+  context: Context<AdminContext>,
+  { after }: Rehearsal,
+): Promise<Result<ReadonlySet<PoolName>>> {
+  if ((after?.snapshot.config.tiers.fallbackPool ?? null) === null) return ok(new Set());
+  const view = await readObject<DirectoryView>(context.env.DIRECTORY, DIRECTORY_NAME, "view");
+  return view.ok ? ok(new Set(view.value.pools)) : view;
+}
