@@ -17,7 +17,7 @@ import {
 } from "./model/history.ts";
 import { parse } from "./model/parse.ts";
 import { DEFAULT_POOL_CONFIG } from "./model/pool.ts";
-import type { DirectoryRehearsal } from "./model/preview.ts";
+import type { RouteRehearsal } from "./model/preview.ts";
 import { ok, type Result } from "./model/result.ts";
 import type { Route } from "./model/route.ts";
 import type { RoutingTable, VersionWanted } from "./model/snapshot.ts";
@@ -35,6 +35,7 @@ import {
 } from "./state/directory-state.ts";
 import { LeaseLedger } from "./state/lease-ledger.ts";
 import { pace } from "./state/pacing.ts";
+import { rehearseRoute } from "./state/rehearse-route.ts";
 
 /** Holds the routing table and the list of pools: load, pure function, save, reply. */
 export class Directory extends DurableBase {
@@ -99,10 +100,8 @@ export class Directory extends DurableBase {
   }
 
   /** What one change would do. Nothing is changed. */
-  async preview(change: DirectoryChange): Promise<Result<DirectoryRehearsal>> {
-    const next = applyDirectoryCommand(this.#state, change.command, change.precondition);
-    if (!next.ok) return next;
-    return ok({ basedOn: this.#state.version, applied: next.value.applied });
+  async preview(change: DirectoryChange): Promise<Result<RouteRehearsal>> {
+    return rehearseRoute(this.#state, change);
   }
 
   /** Answers an isolate that asks for changes. */

@@ -1,6 +1,7 @@
 import type { AdminState } from "./backend.ts";
 import type { Applied } from "./command.ts";
-import type { BackendId } from "./names.ts";
+import type { BackendId, PoolName } from "./names.ts";
+import type { Route } from "./route.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { EpochMs } from "./time.ts";
 import type { LostRule } from "./token.ts";
@@ -111,8 +112,32 @@ export interface PoolPreview extends Omit<Applied, "version"> {
   readonly guards: readonly BrokenGuard[];
 }
 
-/** A change of the directory that was carried out on paper. */
-export interface DirectoryRehearsal {
+/** A change of a route that was carried out on paper. */
+export interface RouteRehearsal {
   readonly basedOn: number;
   readonly applied: Applied;
+  /** Null: there is none, or the change is of no route. */
+  readonly before: Route | null;
+  readonly after: Route | null;
+}
+
+/** Of what matches a route, percent: 0…100. */
+export interface PoolShare {
+  readonly pool: PoolName;
+  readonly before: number;
+  readonly after: number;
+}
+
+/** What a change of a route would do, and nothing of it is done. */
+export interface RoutePreview extends Applied {
+  /** The version it is based on, for `If-Match`. */
+  readonly version: number;
+  /** The version that the directory would have. */
+  readonly nextVersion: number;
+  /** Of what matches the route, by clients without a token. */
+  readonly shares: readonly PoolShare[];
+  /** Of those clients, percent that are led to another pool; null: the route comes or goes as a whole. */
+  readonly clientsMovedPercent: number | null;
+  /** Standard error of that, percent; 0: it is exact. */
+  readonly clientsErrorPercent: number;
 }

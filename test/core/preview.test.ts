@@ -92,6 +92,21 @@ describe("the hash space", () => {
     ]);
   });
 
+  it("moves, on a ring of equal weights, by exactly the arcs that the newcomer takes", () => {
+    const shown = previewOf(pool({ a: 1, b: 1, c: 1 }, { policy: "ring_hash" }), put("d"));
+    const share = sharesIn(shown)["d"]?.[1] ?? 0;
+    expect(shown.hashSpaceErrorPercent).toBe(0);
+    expect(Math.abs((shown.hashSpaceMovedPercent ?? 0) - share)).toBeLessThan(0.0001);
+    // On a ring of 160 points for each it is near its part, and not quite that.
+    expect(Math.abs(share - 25)).toBeLessThan(5);
+  });
+
+  it("is estimated on a ring of different weights", () => {
+    const shown = previewOf(pool({ a: 1, b: 1, c: 1 }, { policy: "ring_hash" }), put("d", 2));
+    expect(shown.hashSpaceErrorPercent).toBeGreaterThan(0);
+    expect(Math.abs((shown.hashSpaceMovedPercent ?? 0) - 40)).toBeLessThan(8);
+  });
+
   it("is not there where nothing is led by hashing", () => {
     expect(previewOf(pool({ a: 1, b: 1 }), remove).hashSpaceMovedPercent).toBeNull();
     const byTokenAlone = poolConfig({ affinity: [{ by: "token" }] });

@@ -134,7 +134,8 @@ it("shows what a change of a route would do", async () => {
   const tag = (await admin.do("GET", "/routes/r")).etag ?? "";
   const patch = { path: "/api" };
   const shown = await admin.send("PATCH", "/routes/r?dry_run=1", patch, { "if-match": tag });
-  expect(shown).toMatchObject({ status: 200, etag: tag, body: { created: false } });
+  expect(shown).toMatchObject({ status: 200, etag: tag, body: { created: false, clientsMovedPercent: 0 } });
+  expect(shown.body.shares).toEqual([{ pool: "default", before: 100, after: 100 }]);
   expect(shown.body.changes).toEqual([{ path: "routes.r.path", before: "/", after: "/api" }]);
   expect(await everything(cluster, "default")).toEqual(before);
   const done = await admin.send("PATCH", "/routes/r", patch, { "if-match": tag });

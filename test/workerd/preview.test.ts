@@ -1,7 +1,7 @@
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import type { PoolCommand } from "../../durable/model/command.ts";
-import type { DirectoryRehearsal, Rehearsal } from "../../durable/model/preview.ts";
+import type { Rehearsal, RouteRehearsal } from "../../durable/model/preview.ts";
 import type { Result } from "../../durable/model/result.ts";
 import { callObject } from "../../worker/edge/ring-client.ts";
 import {
@@ -90,7 +90,7 @@ it("leaves a deadline that has passed to the ring, and is based on the version t
 it("of the directory changes nothing, and says what the change then does", async () => {
   const held = directory("preview-directory");
   const precondition = { ifMatch: null, ifAbsent: false };
-  const ask = (command: object): Promise<Result<DirectoryRehearsal>> =>
+  const ask = (command: object): Promise<Result<RouteRehearsal>> =>
     callObject(env.DIRECTORY, held.name, "preview", { command, precondition });
   const before = await held.view();
   const listing = { kind: "add-pool", name: poolName("api") } as const;

@@ -1,11 +1,12 @@
 import type { Context, MiddlewareHandler } from "hono";
 import type { DirectoryChange, PoolChange } from "../../durable/model/command.ts";
 import type { PoolName } from "../../durable/model/names.ts";
-import type { DirectoryRehearsal, Rehearsal } from "../../durable/model/preview.ts";
+import type { Rehearsal, RouteRehearsal } from "../../durable/model/preview.ts";
 import { invalid } from "../../durable/model/refusal.ts";
 import { ok, type Result } from "../../durable/model/result.ts";
 import type { DirectoryView } from "../../durable/model/view.ts";
 import { preview } from "../core/preview.ts";
+import { previewRoute } from "../core/route-preview.ts";
 import { callObject, DIRECTORY_NAME, readObject } from "../edge/ring-client.ts";
 import { refused, versioned } from "./answer.ts";
 import type { AdminContext } from "./context.ts";
@@ -42,17 +43,16 @@ export async function previewRouteChange(
 ): Promise<Response> {
   const rehearsal = await rehearseDirectoryChange(context, change);
   if (!rehearsal.ok) return refused(context, rehearsal.refusal);
-  const { basedOn, applied } = rehearsal.value;
-  const { version: nextVersion, created, changes } = applied;
-  return versioned(context, basedOn, { version: basedOn, nextVersion, created, changes });
+  const shown = previewRoute(rehearsal.value);
+  return versioned(context, shown.version, shown);
 }
 
 /** What the directory would say to a change. */
 export function rehearseDirectoryChange(
   context: Context<AdminContext>,
   change: DirectoryChange,
-): Promise<Result<DirectoryRehearsal>> {
-  return callObject<DirectoryRehearsal>(context.env.DIRECTORY, DIRECTORY_NAME, "preview", change);
+): Promise<Result<RouteRehearsal>> {
+  return callObject<RouteRehearsal>(context.env.DIRECTORY, DIRECTORY_NAME, "preview", change);
 }
 
 /** The pools there are, which the directory need not be asked for unless one is to fall back on. */

@@ -61,8 +61,8 @@ function serverIdsUsedUp(before: PreviewedPool | null, after: PreviewedPool): re
   return [{ guard: "server_ids_used_up", detail, wasBroken: before?.freeServerIds === 0 }];
 }
 
-function servingWeight({ snapshot }: PreviewedPool): number {
-  return snapshot.backends.reduce((sum, { admits, weight }) => (admits === "new" ? sum + weight : sum), 0);
+function servingWeight({ members }: PreviewedPool): number {
+  return members.reduce((sum, { weight }) => sum + weight, 0);
 }
 
 function panicking(pool: PreviewedPool | null): readonly number[] {

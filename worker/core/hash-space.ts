@@ -1,9 +1,8 @@
 import type { PoolConfig } from "../../durable/model/pool.ts";
 import type { PoolPreview } from "../../durable/model/preview.ts";
-import type { Hash64 } from "./keyed-hash.ts";
 import { isHashing } from "./policies/by-name.ts";
 import type { PreviewedPool } from "./previewed-pool.ts";
-import { keyCount, sampleKeys, slotKeys } from "./sample-keys.ts";
+import { arcKeys, type KeySample, keyCount, sampleKeys, slotKeys, standardError } from "./sample-keys.ts";
 
 type Moved = Pick<PoolPreview, "hashSpaceMovedPercent" | "hashSpaceErrorPercent">;
 
@@ -15,13 +14,24 @@ export function isLed({ policy, affinity }: PoolConfig): boolean {
   return affinity.length === 0 ? isHashing(policy) : affinity.some(({ by }) => by !== "token");
 }
 
-/** Keys to try on one or both sides of a preview. One for every slot of a maglev table leaves nothing out. */
-export function keysFor(pools: readonly PreviewedPool[]): { keys: readonly Hash64[]; isExact: boolean } {
-  // Which of several tiers takes a key depends on other bits than its slot.
-  const isExact = pools.every((pool) => pool.scheme === "maglev" && pool.snapshot.tiers.length === 1);
-  if (isExact) return { keys: slotKeys(), isExact };
-  const most = Math.max(...pools.map(({ snapshot }) => snapshot.backends.length));
-  return { keys: sampleKeys(keyCount(most)), isExact };
+/**
+ * Keys to try on one or both sides of a preview. One for every slot of a maglev table, or for every arc of a ring of equal
+ * weights, leaves nothing out.
+ */
+export function keysFor(pools: readonly PreviewedPool[]): KeySample {
+  // Which of several tiers takes a key depends on other bits than those.
+  const isPlain = pools.every(({ snapshot }) => snapshot.tiers.length === 1);
+  if (isPlain && pools.every(({ scheme }) => scheme === "maglev")) return slotKeys();
+  if (isPlain && pools.every((pool) => pool.scheme === "ring_hash" && isEvenlyWeighted(pool)))
+    return arcKeys(
+      new Set(pools.flatMap(({ members }) => members.map(({ id }) => id))),
+      new Set(pools.map(({ config }) => config.ringPoints)),
+    );
+  return sampleKeys(keyCount(Math.max(...pools.map(({ snapshot }) => snapshot.backends.length))));
+}
+
+function isEvenlyWeighted({ members }: PreviewedPool): boolean {
+  return new Set(members.map(({ weight }) => weight)).size <= 1;
 }
 
 /** What of all that a pool leads by hashing is led elsewhere afterwards, or to nobody. */
@@ -29,15 +39,15 @@ export function hashSpaceMoved(before: PreviewedPool, after: PreviewedPool | nul
   if (!isLed(before.config)) return NOTHING_LED;
   if (after === null || !isLed(after.config) || hashed(before.config) !== hashed(after.config))
     return ALL_MOVED;
-  const { keys, isExact } = keysFor([before, after]);
+  const { keys, sizes, whole, isExact } = keysFor([before, after]);
   let moved = 0;
-  for (const key of keys) {
+  keys.forEach((key, index) => {
     const place = before.place(key);
-    if (place !== null && after.place(key) !== place) moved++;
-  }
+    if (place !== null && after.place(key) !== place) moved += sizes[index] ?? 0;
+  });
   return {
-    hashSpaceMovedPercent: (100 * moved) / keys.length,
-    hashSpaceErrorPercent: isExact ? 0 : 100 * standardError(moved, keys.length),
+    hashSpaceMovedPercent: (100 * moved) / whole,
+    hashSpaceErrorPercent: isExact ? 0 : 100 * standardError(moved, whole),
   };
 }
 
@@ -46,10 +56,4 @@ function hashed({ affinity }: PoolConfig): string {
   return JSON.stringify(
     affinity.length === 0 ? [{ by: "connection" }] : affinity.filter(({ by }) => by !== "token"),
   );
-}
-
-/** Of a share that was counted. Two more on either side (Agresti and Coull 1998), or of none it would be none. */
-function standardError(counted: number, of: number): number {
-  const share = (counted + 2) / (of + 4);
-  return Math.sqrt((share * (1 - share)) / (of + 4));
 }

@@ -38,11 +38,11 @@ function ranked(
 }
 
 function sampledShares(pool: PreviewedPool): ReadonlyMap<BackendId, number> {
-  const { keys } = keysFor([pool]);
+  const { keys, sizes, whole } = keysFor([pool]);
   const shares = new Map<BackendId, number>();
-  for (const key of keys) {
+  keys.forEach((key, index) => {
     const id = pool.place(key);
-    if (id !== null) shares.set(id, (shares.get(id) ?? 0) + 1 / keys.length);
-  }
+    if (id !== null) shares.set(id, (shares.get(id) ?? 0) + (sizes[index] ?? 0) / whole);
+  });
   return shares;
 }

@@ -47,9 +47,14 @@ export class PreviewedPool {
     return this.snapshot.config;
   }
 
+  /** Those that take new traffic. */
+  get members(): readonly SnapshotBackend[] {
+    return this.snapshot.backends.filter(({ admits }) => admits === "new");
+  }
+
   /** Whether anybody takes new traffic. */
   get takesNew(): boolean {
-    return this.snapshot.backends.some(({ admits }) => admits === "new");
+    return this.members.length > 0;
   }
 
   /** The hashing policy that leads keys. */

@@ -40,7 +40,7 @@ export class SessionForecast {
     this.#after = after;
     this.#isUnbound = after !== null && losesTokens(before, after);
     const most = Math.max(before.snapshot.backends.length, after?.snapshot.backends.length ?? 0);
-    this.#keys = sampleKeys(keyCount(most));
+    this.#keys = sampleKeys(keyCount(most)).keys;
   }
 
   /**

@@ -8,7 +8,7 @@ import { Random } from "./random.ts";
 const POINTS_PER_DIGEST = 4;
 
 /** Places on the ring. */
-const CIRCUMFERENCE = 2 ** 32;
+export const CIRCUMFERENCE = 2 ** 32;
 
 /**
  * Consistent hashing on a ring, with the points of ketama (Last.fm 2007): each backend is at the four words of
@@ -90,9 +90,15 @@ function pointsOf(candidates: readonly Candidate[], ringPoints: number): Float64
   const placed = new Float64Array(candidates.length * ringPoints);
   let at = 0;
   candidates.forEach(({ id }, index) => {
-    for (let digest = 0; digest < ringPoints / POINTS_PER_DIGEST; digest++) {
-      for (const point of md5(`${id}-${digest}`)) placed[at++] = point * candidates.length + index;
-    }
+    for (const point of pointsOfBackend(id, ringPoints)) placed[at++] = point * candidates.length + index;
   });
   return placed.toSorted();
+}
+
+/** Where on the ring a backend is. */
+export function pointsOfBackend(id: BackendId, ringPoints: number): readonly number[] {
+  const points: number[] = [];
+  for (let digest = 0; digest < ringPoints / POINTS_PER_DIGEST; digest++)
+    points.push(...md5(`${id}-${digest}`));
+  return points;
 }
