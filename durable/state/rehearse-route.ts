@@ -8,7 +8,7 @@ import type { DirectoryState } from "./directory-state.ts";
 /** Carries a change of the directory out on paper. */
 export function rehearseRoute(
   state: DirectoryState,
-  { command, precondition }: DirectoryChange,
+  { command, precondition }: Omit<DirectoryChange, "author">,
 ): Result<RouteRehearsal> {
   const next = applyDirectoryCommand(state, command, precondition);
   if (!next.ok) return next;

@@ -12,6 +12,7 @@ import { applySteps, type Base, createSteps } from "./apply-document.ts";
 import { ALWAYS } from "./change.ts";
 import { type AdminContext, readAuthor, readBody } from "./context.ts";
 import { checkOrigins, checkSize } from "./origins.ts";
+import { previewDocument } from "./preview-document.ts";
 
 type DocumentContext = Context<AdminContext>;
 
@@ -37,7 +38,9 @@ async function put(context: DocumentContext): Promise<Response> {
   context.set("occasion", "PUT /document");
   const base = await check(context, sent.value);
   if (!base.ok) return refused(context, base.refusal);
-  return applySteps(context, createSteps(context, sent.value, base.value));
+  return context.get("isDryRun")
+    ? previewDocument(context, sent.value, base.value)
+    : applySteps(context, createSteps(context, sent.value, base.value));
 }
 
 async function read(context: DocumentContext): Promise<Result<DirectoryDocument>> {

@@ -1,7 +1,7 @@
 import type { Context, MiddlewareHandler } from "hono";
 import type { DirectoryChange, PoolChange } from "../../durable/model/command.ts";
 import type { PoolName } from "../../durable/model/names.ts";
-import type { Rehearsal, RouteRehearsal } from "../../durable/model/preview.ts";
+import type { PoolPreview, Rehearsal, RouteRehearsal } from "../../durable/model/preview.ts";
 import { invalid } from "../../durable/model/refusal.ts";
 import { ok, type Result } from "../../durable/model/result.ts";
 import type { DirectoryView } from "../../durable/model/view.ts";
@@ -28,12 +28,21 @@ export async function previewPoolChange(
   context: Context<AdminContext>,
   change: PoolChange,
 ): Promise<Response> {
+  const shown = await previewPool(context, change);
+  if (!shown.ok) return refused(context, shown.refusal);
+  const { version } = shown.value;
+  return version === null ? context.json(shown.value) : versioned(context, version, shown.value);
+}
+
+/** What a change of a pool would do. */
+export async function previewPool(
+  context: Context<AdminContext>,
+  change: PoolChange,
+): Promise<Result<PoolPreview>> {
   const rehearsal = await callObject<Rehearsal>(context.env.RING, change.pool, "preview", change);
-  if (!rehearsal.ok) return refused(context, rehearsal.refusal);
+  if (!rehearsal.ok) return rehearsal;
   const pools = await readPools(context, rehearsal.value);
-  if (!pools.ok) return refused(context, pools.refusal);
-  const shown = preview(rehearsal.value, pools.value);
-  return shown.version === null ? context.json(shown) : versioned(context, shown.version, shown);
+  return pools.ok ? ok(preview(rehearsal.value, pools.value)) : pools;
 }
 
 /** Answers with what a change of a route would do. Nothing is done. */
