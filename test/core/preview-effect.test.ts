@@ -34,6 +34,7 @@ it("does what the preview says, for 1,000 random changes of random pools", { tim
     "shares by first",
     "shares by least_request",
     "shares by maglev",
+    "shares by peak_ewma",
     "shares by random",
     "shares by rendezvous",
     "shares by ring_hash",

@@ -79,9 +79,12 @@ export class PreviewModel {
   judge(ring: LiveRing, command: PoolCommand): boolean {
     const both = this.#doBoth(ring, command);
     if (both === null) return false;
-    this.#judgeShares(both.before, both.shown, "before");
-    if (both.made !== null) this.#judgeShares(projectSnapshot(both.made), both.shown, "after");
-    else if (both.shown.shares.some((share) => share.after > 0)) this.#break("a deleted pool serves");
+    this.#judgeShares(both.before, both.shown, "before", NOON);
+    if (both.made !== null) {
+      const snapshot = projectSnapshot(both.made);
+      this.#judgeShares(snapshot, both.shown, "after", NOON);
+      this.#judgeShares(snapshot, both.shown, "settled", after(NOON, snapshot.config.slowStart.windowMs));
+    } else if (both.shown.shares.some((share) => share.after > 0)) this.#break("a deleted pool serves");
     this.#judgeHashSpace(both);
     this.#judgeSessions(both);
     return true;
@@ -108,10 +111,15 @@ export class PreviewModel {
     return { rehearsal, shown, before: projectSnapshot(ring), made: state.kind === "live" ? state : null };
   }
 
-  #judgeShares(snapshot: Snapshot, { shares }: PoolPreview, side: "before" | "after"): void {
+  #judgeShares(
+    snapshot: Snapshot,
+    { shares }: PoolPreview,
+    side: "before" | "after" | "settled",
+    nowMs: EpochMs,
+  ): void {
     const cycle = cycleOf(snapshot);
     const count = cycle ?? REQUESTS;
-    const counts = this.#lead(snapshot, count);
+    const counts = this.#lead(snapshot, count, nowMs);
     for (const share of shares) {
       const told = share[side] / 100;
       const measured = (counts.get(share.id) ?? 0) / count;
@@ -126,12 +134,13 @@ export class PreviewModel {
   }
 
   /** Where what is new is led. Requests end at once, but where the policy has to see load. */
-  #lead(snapshot: Snapshot, count: number): ReadonlyMap<string, number> {
+  #lead(snapshot: Snapshot, count: number, nowMs: EpochMs): ReadonlyMap<string, number> {
     const view = new PoolView(snapshot, NOON, 0);
-    const isLoaded = snapshot.config.policy === "least_request";
+    const { policy } = snapshot.config;
+    const isLoaded = policy === "least_request" || policy === "peak_ewma";
     const counts = new Map<string, number>();
     for (let index = 0; index < count; index++) {
-      const choice = this.#ask(view, `new ${index}`, NOON);
+      const choice = this.#ask(view, `new ${index}`, nowMs);
       if (choice.kind === "backend" && !isLoaded) choice.channel.end();
       counts.set(placeOf(choice), (counts.get(placeOf(choice)) ?? 0) + 1);
     }

@@ -16,6 +16,7 @@ const POLICY = fc.constantFrom(
   "random",
   "first",
   "least_request",
+  "peak_ewma",
   "rendezvous",
   "maglev",
   "ring_hash",
