@@ -19,6 +19,7 @@ export function applyDirectoryCommand(
 ): Result<Transition<DirectoryState>> {
   const blocked = checkPrecondition(precondition, {
     exists: targetExists(state, command),
+    hasHolder: true,
     version: state.version,
   });
   if (blocked !== null) return refuse(blocked);

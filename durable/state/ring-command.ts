@@ -45,6 +45,7 @@ export function applyPoolCommand(
 ): Result<Transition<RingState>> {
   const blocked = checkPrecondition(context.precondition, {
     exists: targetExists(state, command),
+    hasHolder: state.kind === "live",
     version: state.version,
   });
   if (blocked !== null) return refuse(blocked);

@@ -284,8 +284,9 @@ it("holds a condition on a route against that route, and on a pool against that 
   expect(apply(state, put("a"), ifAbsent)).toMatchObject({ refusal: { kind: "stale-version", actual: "7" } });
   expect(apply(state, put("b"), ifAbsent)).toMatchObject({ ok: true });
   expect(apply(state, { kind: "add-pool", name: poolName("shop") }, ifAbsent)).toMatchObject({ ok: false });
-  expect(apply(state, put("b"), { ifMatch: [7], ifAbsent: false })).toMatchObject({
-    refusal: { kind: "stale-version", expected: "7", actual: "none" },
+  expect(apply(state, put("b"), { ifMatch: [7], ifAbsent: false })).toMatchObject({ ok: true });
+  expect(apply(state, put("b"), { ifMatch: [6], ifAbsent: false })).toMatchObject({
+    refusal: { kind: "stale-version", expected: "6", actual: "7" },
   });
 });
 

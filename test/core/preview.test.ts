@@ -30,9 +30,9 @@ function put(id: string, weight = 1): PoolCommand {
 }
 
 const A = backendId("a");
-const remove: PoolCommand = { kind: "remove-backend", id: A };
-const disable: PoolCommand = { kind: "disable-backend", id: A };
-const drain: PoolCommand = { kind: "drain-backend", id: A, forMs: 60_000 };
+const remove: PoolCommand = { kind: "remove-backend", id: A, force: true };
+const disable: PoolCommand = { kind: "disable-backend", id: A, force: true };
+const drain: PoolCommand = { kind: "drain-backend", id: A, forMs: 60_000, force: true };
 
 function sharesIn({ shares }: PoolPreview): Readonly<Record<string, readonly number[]>> {
   return Object.fromEntries(shares.map((share) => [share.id, [share.before, share.after, share.settled]]));
