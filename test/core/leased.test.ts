@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import type { Versioned } from "../../durable/model/snapshot.ts";
 import type { SyncReply } from "../../durable/model/sync.ts";
+import { ObjectUnavailable } from "../../worker/core/object-unavailable.ts";
 import { type Acknowledgement, clock, Leased, type Obtained, type Source } from "../../worker/edge/leased.ts";
 
 const WAIT_MS = 2_000;
@@ -65,9 +66,11 @@ class Ring implements Source<Versioned, null> {
     await vi.advanceTimersByTimeAsync(0);
   }
 
-  async fail(): Promise<void> {
+  /** Fails the oldest sync, with an error that the platform has marked. */
+  async fail(marks: object = {}): Promise<void> {
     this.#pending.shift();
-    this.#failing.shift()?.(new Error("unreachable"));
+    const cause = Object.assign(new Error("unreachable"), marks);
+    this.#failing.shift()?.(new ObjectUnavailable("sync failed", cause));
     await vi.advanceTimersByTimeAsync(0);
   }
 }
@@ -89,6 +92,7 @@ function obtain(): { readonly got: Obtained<Versioned> | null | "waiting" } {
 beforeEach(() => {
   vi.useFakeTimers();
   vi.spyOn(console, "warn").mockReturnValue();
+  vi.spyOn(Math, "random").mockReturnValue(0);
   ring = new Ring();
   leased = new Leased(ring);
 });
@@ -96,6 +100,9 @@ afterEach(() => {
   vi.useRealTimers();
   vi.restoreAllMocks();
 });
+
+/** Tells the object of something, as a request does that has failed. */
+const hurry = (): void => leased.hurry(null, { waitUntil: (work) => held.push(work) }, clock());
 
 const keepUp = (): number => leased.keepUp(null, { waitUntil: (work) => held.push(work) }, clock());
 
@@ -245,4 +252,115 @@ it("is kept up without requests: it asks when it is time, and says when it will 
   expect(ring.asked).toHaveLength(2);
   expect(keepUp()).toBe(REFRESH_MS);
   expect(ring.asked).toHaveLength(2);
+});
+
+// The object hangs from the end of the lease on, each sync for 5 s, and a request comes every 100 ms:
+//
+//   lease ───────| wait 2 s |  no wait, however often a sync begins  ───────────▶
+it("lets nobody wait a second time for an object that hangs, as long as there is something to serve from", async () => {
+  obtain();
+  await ring.grant(1);
+  await pass(LEASE_MS);
+  const first = obtain();
+  await pass(WAIT_MS);
+  expect(first.got).toMatchObject({ isDegraded: true });
+  await pass(3_000);
+  await ring.fail();
+  for (let tick = 0; tick < 300; tick++) {
+    const request = obtain();
+    await pass(0);
+    expect(request.got).toMatchObject({ document: { version: 1 }, isDegraded: true });
+    await pass(100);
+    if (tick % 50 === 49) await ring.fail();
+  }
+  expect(ring.asked.length).toBeGreaterThan(3);
+});
+
+it("waits for the object again after a sleep, in which it may have come back", async () => {
+  obtain();
+  await ring.grant(1);
+  await pass(LEASE_MS);
+  obtain();
+  await pass(0);
+  await ring.fail();
+  await pass(10_000);
+  const request = obtain();
+  await pass(100);
+  expect(request.got).toBe("waiting");
+  await ring.grant(2);
+  expect(request.got).toMatchObject({ document: { version: 2 }, isDegraded: false });
+});
+
+it("repeats a sync that was interrupted, once and at once, under a number of its own", async () => {
+  const request = obtain();
+  await pass(100);
+  await ring.fail({ retryable: true });
+  expect(ring.asked.map(({ seq }) => seq)).toEqual([1, 2]);
+  await ring.grant(1);
+  expect(request.got).toMatchObject({ document: { version: 1 } });
+  await pass(LEASE_MS);
+  obtain();
+  await pass(0);
+  await ring.fail({ durableObjectReset: true });
+  await ring.fail({ durableObjectReset: true });
+  expect(ring.asked).toHaveLength(4);
+  await pass(500);
+  obtain();
+  await pass(0);
+  await ring.fail({ retryable: true });
+  expect(ring.asked).toHaveLength(5);
+});
+
+it("does not repeat what has taken long to be interrupted", async () => {
+  obtain();
+  await pass(1_000);
+  await ring.fail({ retryable: true });
+  expect(ring.asked).toHaveLength(1);
+});
+
+it("leaves an overloaded object alone for longer, whatever there is to tell it", async () => {
+  obtain();
+  await ring.grant(1);
+  await pass(LEASE_MS);
+  obtain();
+  await pass(0);
+  await ring.fail({ overloaded: true, retryable: true });
+  for (let tick = 0; tick < 19; tick++) {
+    const request = obtain();
+    hurry();
+    await pass(100);
+    expect(request.got).toMatchObject({ isDegraded: true });
+  }
+  expect(ring.asked).toHaveLength(2);
+  await pass(100);
+  obtain();
+  await pass(0);
+  expect(ring.asked).toHaveLength(3);
+});
+
+// What happened: news came while a sync was on its way. It failed, and they were sent at once all the same.
+it("does not ask at once after a failure because there was news meanwhile", async () => {
+  obtain();
+  await ring.grant(1);
+  await pass(REFRESH_MS);
+  obtain();
+  await pass(0);
+  hurry();
+  await ring.fail();
+  await pass(499);
+  expect(ring.asked).toHaveLength(2);
+});
+
+it("comes back soon where there is nothing to serve from", async () => {
+  for (let second = 0; second < 60; second++) {
+    obtain();
+    await pass(0);
+    await ring.fail();
+    await pass(1_000);
+  }
+  await pass(1_000);
+  const request = obtain();
+  await pass(0);
+  await ring.grant(1);
+  expect(request.got).toMatchObject({ document: { version: 1 }, isDegraded: false });
 });

@@ -4,7 +4,7 @@ import type { DirectoryDocument } from "../../durable/model/document.ts";
 import type { PoolName } from "../../durable/model/names.ts";
 import { ok, type Result } from "../../durable/model/result.ts";
 import type { DirectoryView } from "../../durable/model/view.ts";
-import { ObjectUnavailable } from "../edge/ring-client.ts";
+import { ObjectUnavailable } from "../core/object-unavailable.ts";
 import { refused, unavailable } from "./answer.ts";
 import { changeDirectory, changePool, isThere } from "./change.ts";
 import type { AdminContext } from "./context.ts";

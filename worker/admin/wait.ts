@@ -5,7 +5,8 @@ import { parse } from "../../durable/model/parse.ts";
 import { invalid } from "../../durable/model/refusal.ts";
 import { ok, type Result, refuse } from "../../durable/model/result.ts";
 import type { ConvergenceRequest, ConvergenceView } from "../../durable/model/view.ts";
-import { callObject, ObjectUnavailable } from "../edge/ring-client.ts";
+import { ObjectUnavailable } from "../core/object-unavailable.ts";
+import { callObject } from "../edge/ring-client.ts";
 import { versioned } from "./answer.ts";
 import type { AdminContext } from "./context.ts";
 

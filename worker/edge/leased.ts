@@ -3,15 +3,19 @@ import type { Versioned } from "../../durable/model/snapshot.ts";
 import type { SyncReply, SyncRequest } from "../../durable/model/sync.ts";
 import { after, type EpochMs, epochMs, later } from "../../durable/model/time.ts";
 import { decideUse, type Held, install, mayServeStale } from "../core/lease.ts";
+import { type ObjectFailure, ObjectUnavailable } from "../core/object-unavailable.ts";
+import { quietMs } from "../core/quiet.ts";
 import type { Freshness } from "../core/tracer.ts";
 import { elapse } from "./elapse.ts";
 
-/** A sync that takes longer is given up, and one that hangs is not waited for by anybody else, milliseconds. */
-const MAX_FLIGHT_MS = 5_000;
+/** A sync is lost that is not back after so long: its request has ended under it. Longer than a call may take, milliseconds. */
+const MAX_FLIGHT_MS = 6_000;
 
-/** After a failed sync nobody asks again for so long, milliseconds; doubling up to `MAX_QUIET_MS`. */
-const MIN_QUIET_MS = 500;
-const MAX_QUIET_MS = 8_000;
+/** An interrupted sync that has taken longer is not repeated at once: the runtime has tried again itself. Milliseconds. */
+const MAX_INTERRUPTED_MS = 1_000;
+
+/** Where an object says that there is nothing, nobody asks again for so long, milliseconds. */
+const ABSENT_QUIET_MS = 500;
 
 /** News are sent at most this often, milliseconds. */
 const MIN_HURRY_MS = 500;
@@ -44,8 +48,9 @@ interface Context {
 
 interface Flight {
   readonly startedMs: EpochMs;
-  readonly done: Promise<void>;
-  /** Somebody has waited in vain; nobody who holds something older waits for it again. */
+  /** Never rejects. The number of the sync that it ended with. */
+  readonly done: Promise<number>;
+  /** Somebody has waited in vain, for it or just now for the one before; nobody who can serve without it waits for it. */
   isSlow: boolean;
 }
 
@@ -66,6 +71,8 @@ export class Leased<Document extends Versioned, Bindings> {
   #absentSeq = 0;
   #failures = 0;
   #quietUntilMs: EpochMs = epochMs(0);
+  /** Until then whoever can serve without the object does not wait for it. One that slept for longer waits again. */
+  #doubtedUntilMs: EpochMs = epochMs(0);
   #hurriedMs: EpochMs = epochMs(0);
 
   constructor(source: Source<Document, Bindings>) {
@@ -108,7 +115,13 @@ export class Leased<Document extends Versioned, Bindings> {
     }
     // What is on its way has left without the news.
     const landed = Promise.all([flight?.done, elapse(waitMs)]);
-    context.waitUntil(landed.then(() => this.#takeOff(env, context, clock()).done));
+    context.waitUntil(
+      landed.then(async () => {
+        const laterMs = clock();
+        // It may have failed; then the next one tells this, too.
+        if (laterMs >= this.#quietUntilMs) await this.#takeOff(env, context, laterMs).done;
+      }),
+    );
   }
 
   /**
@@ -135,7 +148,7 @@ export class Leased<Document extends Versioned, Bindings> {
   async #ask(env: Bindings, context: Context, nowMs: EpochMs): Promise<void> {
     if (nowMs < this.#quietUntilMs) return;
     const flight = this.#takeOff(env, context, nowMs);
-    if (flight.isSlow && this.#held !== null) return;
+    if (flight.isSlow && this.#best(nowMs) !== null) return;
     const { waitMs } = this.#source.patience(this.#held?.document ?? null);
     // From its start: what has been waited for in vain by others is not waited for as long again.
     const leftMs = Math.max(0, flight.startedMs + waitMs - nowMs);
@@ -146,10 +159,13 @@ export class Leased<Document extends Versioned, Bindings> {
   /** Starts a sync unless one is on its way. It is held by `waitUntil`, or it would hang with the request that began it. */
   #takeOff(env: Bindings, context: Context, nowMs: EpochMs): Flight {
     if (this.#flight !== null && nowMs - this.#flight.startedMs < MAX_FLIGHT_MS) return this.#flight;
-    const flight: Flight = { startedMs: nowMs, isSlow: false, done: this.#sync(env) };
+    const flight: Flight = {
+      startedMs: nowMs,
+      isSlow: nowMs < this.#doubtedUntilMs,
+      done: this.#sync(env, this.#failures === 0),
+    };
     this.#flight = flight;
-    const seq = this.#seq;
-    const landed = flight.done.then(() => {
+    const landed = flight.done.then((seq) => {
       if (this.#flight === flight) this.#flight = null;
       return this.#askAgain(env, context, seq);
     });
@@ -165,7 +181,8 @@ export class Leased<Document extends Versioned, Bindings> {
     }
   }
 
-  async #sync(env: Bindings): Promise<void> {
+  /** Asks its object; if that is interrupted and `mayRepeat`, once more at once. Gives the number of the last sync. */
+  async #sync(env: Bindings, mayRepeat: boolean): Promise<number> {
     const seq = ++this.#seq;
     const sentMs = clock();
     const held = this.#held?.document;
@@ -178,11 +195,18 @@ export class Leased<Document extends Versioned, Bindings> {
       this.#receive(reply, seq, sentMs);
     } catch (error) {
       console.warn("sync failed", error);
-      this.#keepQuiet();
+      const failure = error instanceof ObjectUnavailable ? error.failure : "failed";
+      const wasQuick = clock() - sentMs < MAX_INTERRUPTED_MS;
+      if (failure === "interrupted" && mayRepeat && wasQuick) return this.#sync(env, false);
+      this.#keepQuiet(failure);
     }
+    return seq;
   }
 
   #receive(reply: SyncReply<Document>, seq: number, sentMs: EpochMs): void {
+    this.#failures = 0;
+    this.#quietUntilMs = epochMs(0);
+    this.#doubtedUntilMs = epochMs(0);
     switch (reply.kind) {
       case "leased": {
         // What was granted before the object said that there is nothing counts no more.
@@ -193,7 +217,6 @@ export class Leased<Document extends Versioned, Bindings> {
         this.#held = held;
         this.#paceMs = reply.nextSyncMs;
         if (held?.document.version === reply.version) this.#heardMs = later(this.#heardMs, sentMs);
-        this.#failures = 0;
         return;
       }
       case "absent":
@@ -201,17 +224,20 @@ export class Leased<Document extends Versioned, Bindings> {
         this.#absentSeq = Math.max(seq, this.#absentSeq);
         this.#held = null;
         this.#source.adopt(null);
-        this.#quietUntilMs = after(clock(), MIN_QUIET_MS);
+        this.#quietUntilMs = after(clock(), ABSENT_QUIET_MS);
         return;
       case "late":
         return;
     }
   }
 
-  #keepQuiet(): void {
-    const quietMs = Math.min(MIN_QUIET_MS * 2 ** this.#failures, MAX_QUIET_MS);
+  #keepQuiet(failure: ObjectFailure): void {
     this.#failures++;
-    this.#quietUntilMs = after(clock(), quietMs);
+    const nowMs = clock();
+    const failing = { failure, failures: this.#failures, canServe: this.#best(nowMs) !== null };
+    const durationMs = quietMs(failing, Math.random());
+    this.#quietUntilMs = after(nowMs, durationMs);
+    this.#doubtedUntilMs = after(this.#quietUntilMs, durationMs);
   }
 }
 
@@ -220,7 +246,7 @@ export function clock(): EpochMs {
   return epochMs(Date.now());
 }
 
-function landsWithin(waitMs: number, flight: Promise<void>): Promise<boolean> {
+function landsWithin(waitMs: number, flight: Promise<unknown>): Promise<boolean> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => resolve(false), waitMs);
     void flight.then(() => {

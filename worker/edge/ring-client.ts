@@ -1,5 +1,6 @@
 import { proxyDurable } from "itty-durable/proxy-durable.js";
 import type { Result } from "../../durable/model/result.ts";
+import { ObjectUnavailable } from "../core/object-unavailable.ts";
 import { within } from "./elapse.ts";
 
 /** The one directory of a deployment. */
@@ -16,14 +17,11 @@ export interface Wait {
   readonly gone: AbortSignal;
 }
 
-/** An object that could not be reached, or that failed. What it refuses is a `Result` and not this. */
-export class ObjectUnavailable extends Error {
-  override readonly name = "ObjectUnavailable";
-}
-
 /**
  * Calls a method of an object with one argument, which travels in the body and so may be large. Requests to stubs are
- * made here and nowhere else, from nothing a client sent: whoever controls one would own the object.
+ * made here and nowhere else, from nothing a client sent: whoever controls one would own the object. The stub is a new one
+ * each time, since one that has thrown may be broken. Nothing is repeated here: the runtime does that itself with what has
+ * not reached the object (https://developers.cloudflare.com/durable-objects/best-practices/automatic-retries/).
  *
  * @throws ObjectUnavailable
  */
@@ -57,7 +55,7 @@ export async function callObject<Value>(
     if (!response.ok) throw new Error(`status ${response.status}: ${await response.text()}`);
     return await response.json<Result<Value>>();
   } catch (cause) {
-    throw new ObjectUnavailable(`${method} of ${name} failed`, { cause });
+    throw new ObjectUnavailable(`${method} of ${name} failed`, cause);
   }
 }
 
@@ -80,7 +78,7 @@ export async function readObject<Value>(
     if (call === undefined) throw new Error("the proxy has no such method");
     return await within(CALL_TIMEOUT_MS, call());
   } catch (cause) {
-    throw new ObjectUnavailable(`${method} of ${name} failed`, { cause });
+    throw new ObjectUnavailable(`${method} of ${name} failed`, cause);
   }
 }
 
