@@ -1,13 +1,12 @@
 import { createHash } from "node:crypto";
-import { Agent, request } from "node:http";
 import { setTimeout } from "node:timers/promises";
 import { expect, inject, it, onTestFinished } from "vitest";
 import { Dice } from "../core/support/dice.ts";
 import { Cluster } from "../support/cluster.ts";
+import { type Answer, flood, type Sent, type Span } from "../support/flood.ts";
 import { ProcessBackend } from "../support/process-backend.ts";
 
 const SEED = 20_261_122;
-const CONNECTIONS = 64;
 /** Backends are struck and healed by turns, so often. Real time, since what fails is real, too. */
 const BEAT_MS = 2_000;
 /** That nobody comes near who does not hang, even on a busy machine. */
@@ -48,12 +47,6 @@ async function stage({
   });
   await cluster.converge();
   return { cluster, backends };
-}
-
-/** From when to when something took place, by the process's clock. */
-interface Span {
-  readonly beganMs: number;
-  readonly endedMs: number;
 }
 
 /** What can happen to a backend. */
@@ -112,72 +105,15 @@ class Trouble {
   }
 }
 
-interface Sent {
-  readonly method: string;
-  readonly body?: Buffer;
-  readonly headers?: Readonly<Record<string, string>>;
-}
-
-interface Answer extends Span {
-  readonly status: number;
-  readonly text: string;
-  /** Index of the worker instance that was asked. */
-  readonly instance: number;
-}
-
-/** Sends requests over keep-alive connections, one after the other on each, until so many were. */
-async function flood(
-  cluster: Cluster,
-  make: (index: number) => Sent,
-  count = COUNT,
-): Promise<readonly Answer[]> {
-  const { urls } = cluster.edge;
-  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS / urls.length });
-  onTestFinished(() => agent.destroy());
-  const answers: Answer[] = [];
-  let next = 0;
-  const lanes = Array.from({ length: CONNECTIONS }, async (_, lane) => {
-    const instance = lane % urls.length;
-    for (let index = next++; index < count; index = next++) {
-      const beganMs = performance.now();
-      const { status, text } = await send(urls[instance] ?? "", agent, make(index));
-      answers[index] = { status, text, instance, beganMs, endedMs: performance.now() };
-    }
-  });
-  await Promise.all(lanes);
-  return answers;
-}
-
-function send(
-  url: string,
-  agent: Agent,
-  { method, body, headers }: Sent,
-): Promise<Pick<Answer, "status" | "text">> {
-  return new Promise((resolve, reject) => {
-    const options = { agent, method, headers: { ...headers, ...lengthOf(body) } };
-    const sent = request(url, options, (response) => {
-      let text = "";
-      response.on("data", (chunk: Buffer) => (text += chunk.toString()));
-      response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));
-      response.on("error", reject);
-    });
-    sent.on("error", reject);
-    sent.end(body);
-  });
-}
-
-function lengthOf(body: Buffer | undefined): Readonly<Record<string, string>> {
-  return body === undefined ? {} : { "content-length": String(body.length) };
-}
-
 it(
   "loses no GET and no PUT, nor a byte of one, while backends are killed, paused and started",
   async () => {
     const { cluster, backends } = await stage();
     const trouble = new Trouble(backends, SEED, ["kill", "pause"]);
-    const gets = await flood(cluster, () => ({ method: "GET" }));
+    const gets = await flood(cluster.edge, () => ({ method: "GET" }), COUNT);
     const bodies = Array.from({ length: 16 }, (_, index) => Buffer.alloc(10_000, `body ${index} `));
-    const puts = await flood(cluster, (index) => ({ method: "PUT", body: bodies[index % 16] as Buffer }));
+    const put = (index: number): Sent => ({ method: "PUT", body: bodies[index % 16] as Buffer });
+    const puts = await flood(cluster.edge, put, COUNT);
     await trouble.stop();
     expect(gets.filter(({ status }) => status !== 200)).toEqual([]);
     const wanted = bodies.map((body) => `${body.length} ${createHash("sha256").update(body).digest("hex")}`);
@@ -214,7 +150,7 @@ it(
   async () => {
     const { cluster, backends } = await stage();
     const trouble = new Trouble(backends, SEED + 1, ["kill", "pause"]);
-    const posts = await flood(cluster, order, COUNT / 4);
+    const posts = await flood(cluster.edge, order, COUNT / 4);
     await trouble.stop();
     expect(dishonest(backends, posts)).toEqual(HONEST);
     expect(posts.filter(({ status }) => ![200, 502, 504].includes(status))).toEqual([]);
@@ -228,7 +164,7 @@ it(
     const { cluster, backends } = await stage();
     const kills: Span[] = [];
     const trouble = new Trouble(backends, SEED + 2, ["kill"], (kill) => kills.push(kill));
-    const posts = await flood(cluster, order, COUNT / 4);
+    const posts = await flood(cluster.edge, order, COUNT / 4);
     await trouble.stop();
     expect(dishonest(backends, posts)).toEqual(HONEST);
     const failed = posts.filter(({ status }) => status !== 200);
@@ -271,7 +207,7 @@ it(
       }
       return { method: "GET" };
     };
-    const answers = await flood(cluster, get, 5_000);
+    const answers = await flood(cluster.edge, get, 5_000);
     expect(answers.filter(({ status }) => status !== 200)).toEqual([]);
     const waited = answers.filter(({ beganMs, endedMs }) => endedMs - beganMs >= HEADER_TIMEOUT_MS);
     const noticedMs = Math.min(...waited.map(({ endedMs }) => endedMs));

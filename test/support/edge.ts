@@ -18,6 +18,8 @@ export interface EdgeOptions {
   readonly bundle: string;
   /** Worker instances, each an isolate of its own, that share one ring. Default 1. */
   readonly instances?: number;
+  /** Source of a main module that stands around the worker, which it imports as `./index.js`. Left out, there is none. */
+  readonly around?: string;
   /** Variables beside those for local use. */
   readonly variables?: Readonly<Record<string, string>>;
   /** Fetcher bindings by name, for backends reached through `via`: a request leads to what the function answers. */
@@ -43,7 +45,11 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   Object.assign(process.env, OFFLINE);
   const config = unstable_readConfig({ config: join(ROOT, "wrangler.toml") }, { hideWarnings: true });
   const script = await readFile(options.bundle, "utf8");
-  const { onLog } = options;
+  const { onLog, around } = options;
+  const modules = [
+    ...(around === undefined ? [] : [{ type: "ESModule" as const, path: "around.js", contents: around }]),
+    { type: "ESModule" as const, path: "index.js", contents: script },
+  ];
   const names = Array.from({ length: options.instances ?? 1 }, (_, index) => `edge-${index}`);
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
@@ -55,7 +61,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
       ...(options.persist === undefined ? {} : { resourcePersistencePath: options.persist }),
       workers: names.map((name, index) => ({
         name,
-        modules: [{ type: "ESModule" as const, path: "index.js", contents: script }],
+        modules,
         modulesRoot: "/",
         compatibilityDate: config.compatibility_date ?? "",
         compatibilityFlags: config.compatibility_flags,
