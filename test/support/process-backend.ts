@@ -22,13 +22,16 @@ createServer((request, response) => {
 /** A real HTTP backend in a process of its own, that can be killed, paused and started again where it was. */
 export class ProcessBackend {
   readonly id: string;
-  /** What it was asked to carry out, by every process it has been. */
+  /** What it was asked to carry out, and did, by every process it has been. */
   readonly orders: string[] = [];
+  readonly #source: string;
   #port = 0;
   #process: ChildProcess | null = null;
 
-  constructor(id: string) {
+  /** `source`: what the process runs instead, with its id and port as arguments. */
+  constructor(id: string, source = SOURCE) {
     this.id = id;
+    this.#source = source;
   }
 
   get url(): string {
@@ -41,8 +44,8 @@ export class ProcessBackend {
 
   /** Starts it, on the same port as before. */
   async start(): Promise<void> {
-    const started = spawn(process.execPath, ["-e", SOURCE, this.id, String(this.#port)], {
-      stdio: ["ignore", "pipe", "inherit"],
+    const started = spawn(process.execPath, ["-e", this.#source, this.id, String(this.#port)], {
+      stdio: ["pipe", "pipe", "inherit"],
     });
     this.#process = started;
     const listening = Promise.withResolvers<void>();
@@ -60,6 +63,11 @@ export class ProcessBackend {
       }
     });
     await listening.promise;
+  }
+
+  /** Sends its process a line. */
+  tell(line: string): void {
+    this.#process?.stdin?.write(`${line}\n`);
   }
 
   /** Ends it as a power cut would. */
