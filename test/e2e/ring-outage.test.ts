@@ -3,7 +3,7 @@ import { expect, inject, it } from "vitest";
 import type { BackendStatus } from "../../durable/model/view.ts";
 import { Cluster } from "../support/cluster.ts";
 import { type Ailment, FLAKY, Flaky, type ObjectClass } from "../support/flaky.ts";
-import { type Answer, Traffic } from "../support/flood.ts";
+import { type Answer, type Sent, Traffic } from "../support/flood.ts";
 
 /** How long the objects fail. Real time, since what fails is real, too. */
 const OUTAGE_MS = Number(process.env["OUTAGE_SECONDS"] ?? 6) * 1_000;
@@ -25,7 +25,7 @@ interface Scene {
 }
 
 /** Instances that all have leased snapshots, but for the latecomer. */
-async function setScene(sync: object = SYNC): Promise<Scene> {
+async function setScene(config: object = {}): Promise<Scene> {
   const cluster = await Cluster.start({
     bundle: inject("bundle"),
     around: FLAKY,
@@ -34,8 +34,8 @@ async function setScene(sync: object = SYNC): Promise<Scene> {
     // Every sync that fails is logged.
     onLog: () => {},
   });
-  await cluster.putPool("default", ["a", "b"], { sync, settleMs: 1_000 });
-  await cluster.putPool("other", ["b"], { sync });
+  await cluster.putPool("default", ["a", "b"], { sync: SYNC, ...config });
+  await cluster.putPool("other", ["b"], { sync: SYNC });
   await cluster.admin.do("PUT", "/routes/all", { path: "/", pool: "default" });
   await backends(cluster);
   return { cluster, flaky: new Flaky(cluster.edge) };
@@ -140,7 +140,13 @@ it("holds up nobody twice for a ring that hangs", async () => {
   const traffic = new Traffic(cluster.edge, INSTANCES);
   await flaky.strike("Ring", "hang");
   const hangsMs = performance.now();
-  await setTimeout(8_000);
+  const [shown, changed, unready] = await Promise.all([
+    cluster.admin.send("GET", "/pools/default/status"),
+    cluster.admin.send("PATCH", "/pools/default/backends/a", { weight: 2 }),
+    cluster.ask({ instance: LATECOMER }),
+    setTimeout(8_000),
+  ]);
+  expect([shown.status, changed.status, unready.status]).toEqual([503, 503, 503]);
   const answers = await traffic.stop();
   expect(failed(answers)).toEqual([]);
   const knownMs = hangsMs + SYNC.leaseMs + SYNC.waitMs;
@@ -150,7 +156,7 @@ it("holds up nobody twice for a ring that hangs", async () => {
 });
 
 it("answers 503 when the ring has been out of reach for too long, and serves again by itself", async () => {
-  const { cluster, flaky } = await setScene({ ...SYNC, maxStaleMs: 1_000 });
+  const { cluster, flaky } = await setScene({ sync: { ...SYNC, maxStaleMs: 1_000 } });
   await flaky.strike("Ring", "throw");
   const ask = (): ReturnType<Cluster["ask"]> => cluster.ask({ instance: 1 });
   await expect.poll(ask, SOON).toMatchObject({ status: 503, headers: { "retry-after": "1" } });
@@ -158,18 +164,25 @@ it("answers 503 when the ring has been out of reach for too long, and serves aga
   await expect.poll(ask, SOON).toMatchObject({ status: 200 });
 });
 
+// a         open | draining, 1.5 s | closed by the first sync after the deadline: nobody else asks
+// traffic   connections that are bound to a, until then
 it("ends a drain in time though no alarm succeeds, because syncs look at the deadline as well", async () => {
-  const { cluster, flaky } = await setScene();
+  const { cluster, flaky } = await setScene({ affinity: [{ by: "connection" }] });
   await flaky.strikeAlarms(true);
-  const traffic = new Traffic(cluster.edge, INSTANCES);
-  await cluster.admin.do("POST", "/pools/default/backends/a/drain", { forMs: 1_000 });
-  const receipt = await cluster.admin.do("GET", "/pools/default/backends/a/receipt?wait=30s");
-  expect(receipt).toMatchObject({ status: 200, body: { state: "safe", safe: true } });
-  const safeMs = performance.now();
+  let turn = 0;
+  const make = (): Sent => {
+    const tlsClientRandom = `connection-${turn++ % 32}`;
+    return { method: "GET", headers: { "MF-CF-Blob": JSON.stringify({ tlsClientRandom }) } };
+  };
+  const traffic = new Traffic(cluster.edge, INSTANCES, make);
   await setTimeout(500);
+  await cluster.admin.do("POST", "/pools/default/backends/a/drain", { forMs: 1_500 });
+  const beganMs = performance.now();
+  await setTimeout(4_000);
   const answers = await traffic.stop();
   expect(failed(answers)).toEqual([]);
-  expect(from("a", answers, safeMs)).toEqual([]);
+  expect(from("a", answers, beganMs + 1_000)).not.toEqual([]);
+  expect(from("a", answers, beganMs + 1_500 + 2 * SYNC.refreshMs + 500)).toEqual([]);
 });
 
 it("loses no request, and nothing that was decided, when the ring is evicted again and again", async () => {
