@@ -4,6 +4,8 @@ import { LIMITS } from "./limits.ts";
 import { BackendIdSchema } from "./names.ts";
 import { type EpochMs, epochMs } from "./time.ts";
 
+const PORT_RANGE = "must not name port 0";
+const HOST_RANGE = "must hold no empty part in its host";
 const URL_RANGE = `must be an http:// or https:// URL of at most ${LIMITS.urlLength} characters`;
 
 const EpochMsSchema = v.pipe(
@@ -14,6 +16,7 @@ const EpochMsSchema = v.pipe(
 /** Where a backend lives, without trailing slash: `https://a.example:8443/base`. */
 const BackendUrlSchema = v.pipe(
   v.string(URL_RANGE),
+  v.description(`${PORT_RANGE}; ${HOST_RANGE}`),
   v.maxLength(LIMITS.urlLength, URL_RANGE),
   v.url(URL_RANGE),
   v.check((text) => /^https?:\/\/[^/]/i.test(text), URL_RANGE),
@@ -23,14 +26,14 @@ const BackendUrlSchema = v.pipe(
   v.transform((text) => new URL(text).href.replace(/\/+$/, "")),
   // Once more, since percent-encoding may have made it longer.
   v.maxLength(LIMITS.urlLength, URL_RANGE),
-  v.check((url) => new URL(url).port !== "0", "must not name port 0"),
+  v.check((url) => new URL(url).port !== "0", PORT_RANGE),
   v.check(
     (url) =>
       new URL(url).hostname
         .replace(/\.$/, "")
         .split(".")
         .every((label) => label !== ""),
-    "must hold no empty part in its host",
+    HOST_RANGE,
   ),
 );
 
@@ -73,6 +76,11 @@ const LabelsSchema = v.pipe(
     (labels) => typeof labels === "object" && !Array.isArray(labels),
     LABELS_RANGE,
   ),
+  v.metadata({
+    type: "object",
+    maxProperties: LIMITS.labelsPerBackend,
+    additionalProperties: { type: "string", maxLength: LIMITS.labelValueLength },
+  }),
   v.check((labels) => !NO_LABELS.some((name) => Object.hasOwn(labels, name)), NO_LABEL_RANGE),
   v.record(LabelNameSchema, LabelValueSchema, LABELS_RANGE),
   v.check(

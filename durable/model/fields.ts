@@ -58,7 +58,23 @@ function withoutList(dataset: v.UnknownDataset): v.UnknownDataset {
 /** A list of at most `max` items. */
 export function list<const Item extends v.GenericSchema>(item: Item, max: number) {
   const range = `must be a list of at most ${max}`;
-  // Counted before any item is looked at: half a million wrong ones must not make half a million errors.
-  const short = v.custom<v.InferInput<Item>[]>((value) => Array.isArray(value) && value.length <= max, range);
-  return v.pipe(short, v.array(item, range), v.readonly());
+  const items = v.array(item, range);
+  const counted: typeof items = {
+    ...items,
+    // Counted before any item is looked at: half a million wrong ones must not make half a million errors.
+    "~run"(dataset, config) {
+      const isTooLong = Array.isArray(dataset.value) && dataset.value.length > max;
+      return items["~run"].call(this, isTooLong ? withoutList(dataset) : dataset, config);
+    },
+  };
+  return v.pipe(counted, v.maxLength(max, range), v.readonly());
 }
+
+/**
+ * Says what a check finds wrong of the field at `path`, as valibot's own does, and keeps the path's name in `field`, so that
+ * the check can be described.
+ */
+export const forward: typeof v.forward = (action, path) => {
+  const forwarded = v.forward(action, path);
+  return Object.assign(forwarded, { field: path.join(".") });
+};

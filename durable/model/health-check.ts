@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { integer, list, oneOf, PercentSchema, record } from "./fields.ts";
+import { forward, integer, list, oneOf, PercentSchema, record } from "./fields.ts";
 import { HeaderNameSchema } from "./token.ts";
 
 const SECRET_RANGE = "must be the name of a secret: 1…64 characters of A-Z, a-z, 0-9 and '_'";
@@ -31,7 +31,7 @@ const ProbeHeaderSchema = v.pipe(
     /** Name of the secret of this worker that holds the value. */
     secret: v.optional(SecretNameSchema),
   }),
-  v.forward(
+  forward(
     v.check(
       ({ value, secret }) => (value === undefined) !== (secret === undefined),
       "is required, or secret, and not both",

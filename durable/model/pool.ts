@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { ListedBackendSchema } from "./backend.ts";
-import { integer, list, oneOf, PercentSchema, record } from "./fields.ts";
+import { forward, integer, list, oneOf, PercentSchema, record } from "./fields.ts";
 import { HealthCheckSchema } from "./health-check.ts";
 import { LIMITS } from "./limits.ts";
 import { PoolNameSchema } from "./names.ts";
@@ -274,11 +274,11 @@ const ROTATION_RANGE = `must be long enough for ${MAX_LIVE_CONFIGS} live configu
 /** A pool's configuration, complete. */
 export const PoolConfigSchema = v.pipe(
   record(poolEntries),
-  v.forward(
+  forward(
     v.check((config) => rotationFits(config), ROTATION_RANGE),
     ["tokens", "rotateEveryMs"],
   ),
-  v.forward(
+  forward(
     v.check((config) => canCarryTokens(config), CARRIER_RANGE),
     ["affinity"],
   ),
@@ -292,14 +292,15 @@ export const DEFAULT_POOL_CONFIG: PoolConfig = v.parse(PoolConfigSchema, {});
 /** The whole pool, as the declarative `PUT` takes it and `GET` gives it. */
 export const PoolDocumentSchema = v.pipe(
   record({ ...poolEntries, backends: v.optional(list(ListedBackendSchema, LIMITS.backendsPerPool), []) }),
-  v.forward(
+  forward(
     v.check((config) => rotationFits(config), ROTATION_RANGE),
     ["tokens", "rotateEveryMs"],
   ),
-  v.forward(
+  forward(
     v.check((config) => canCarryTokens(config), CARRIER_RANGE),
     ["affinity"],
   ),
+  v.description("the ids of its backends must be unique"),
   v.rawCheck(({ dataset, addIssue }) => {
     if (!dataset.typed) return;
     const seen = new Set<string>();

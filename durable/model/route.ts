@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { LabelNameSchema } from "./backend.ts";
-import { integer, list, MethodSchema, oneOf, record } from "./fields.ts";
+import { forward, integer, list, MethodSchema, oneOf, record } from "./fields.ts";
 import { LIMITS } from "./limits.ts";
 import { type PoolName, PoolNameSchema, RouteIdSchema } from "./names.ts";
 import { AffinitySchema, HeaderTimeoutSchema, IdleTimeoutSchema, PolicySchema } from "./pool.ts";
@@ -114,7 +114,7 @@ const POOL_RANGE = "is required, or split, and not both";
 /** A route as an operator writes it. */
 export const RouteInputSchema = v.pipe(
   record(routeEntries),
-  v.forward(
+  forward(
     v.check((route) => leadsSomewhere(route), POOL_RANGE),
     ["pool"],
   ),
@@ -143,7 +143,7 @@ export type RoutePatch = v.InferOutput<typeof RoutePatchSchema>;
 /** A route with its id. */
 export const RouteSchema = v.pipe(
   record({ id: RouteIdSchema, ...routeEntries }),
-  v.forward(
+  forward(
     v.check((route) => leadsSomewhere(route), POOL_RANGE),
     ["pool"],
   ),

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { integer, oneOf, record } from "./fields.ts";
+import { forward, integer, oneOf, record } from "./fields.ts";
 
 /**
  * How a token's first part is made. `encrypted`: QUIC-LB with a key, so a client cannot tell which backend it names.
@@ -58,7 +58,7 @@ const CookieSchema = v.pipe(
     /** Default false: the backend does not see the cookie. */
     passOn: v.optional(v.boolean("must be true or false"), false),
   }),
-  v.forward(
+  forward(
     v.check(
       ({ name, path, domain, secure }) =>
         !hasPrefix(name ?? "__Host-", "__host-") || (path === "/" && domain === null && secure),
@@ -66,14 +66,14 @@ const CookieSchema = v.pipe(
     ),
     ["name"],
   ),
-  v.forward(
+  forward(
     v.check(
       ({ name, secure }) => !hasPrefix(name ?? "", "__secure-") || secure,
       "must be true while the name begins with __Secure-",
     ),
     ["secure"],
   ),
-  v.forward(
+  forward(
     v.check(({ sameSite, secure }) => sameSite !== "None" || secure, "must be true with sameSite None"),
     ["secure"],
   ),
@@ -109,14 +109,14 @@ export const TokensSchema = v.pipe(
       null,
     ),
   }),
-  v.forward(
+  forward(
     v.check(
       ({ serverIdBytes, nonceBytes }) => serverIdBytes + nonceBytes <= MAX_CID_BYTES,
       `must be at most ${MAX_CID_BYTES} together with serverIdBytes`,
     ),
     ["nonceBytes"],
   ),
-  v.forward(
+  forward(
     v.check(
       ({ generator, serverIdBytes }) => generator !== "regional" || serverIdBytes >= 2,
       "must be at least 2 with generator regional: one for the region",

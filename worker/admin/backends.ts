@@ -1,9 +1,9 @@
 import { Hono } from "hono";
 import { BackendInputSchema, BackendPatchSchema } from "../../durable/model/backend.ts";
+import { DrainSchema, ForcibleSchema } from "../../durable/model/drain.ts";
 import { PinInputSchema } from "../../durable/model/health.ts";
 import { refused, versioned } from "./answer.ts";
 import type { AdminContext } from "./context.ts";
-import { DrainSchema, ForcibleSchema } from "./drains.ts";
 import { checkOrigin, checkPatchedOrigin } from "./origins.ts";
 import { apply, NothingSchema, type PoolContext, withBackendBody, withView } from "./pool-requests.ts";
 import { showReceipt } from "./receipts.ts";
