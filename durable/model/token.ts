@@ -130,7 +130,7 @@ export type Tokens = v.InferOutput<typeof TokensSchema>;
  * What happens to a session whose backend takes it no more. `temporary`: served elsewhere, token kept, back when the
  * backend is. `sticky`: moved for good, with a new token. `refuse`: 503.
  */
-const LostSchema = oneOf(["temporary", "sticky", "refuse"]);
+export const LostSchema = oneOf(["temporary", "sticky", "refuse"]);
 export type LostRule = v.InferOutput<typeof LostSchema>;
 
 /** The sessions of one pool: what ends them, and what becomes of them when their backend is lost. */

@@ -14,6 +14,7 @@ import { document } from "./document.ts";
 import { readDryRun } from "./dry-run.ts";
 import { explain, issueTrace } from "./explain.ts";
 import { directoryHistory, poolHistory } from "./history.ts";
+import { createOpenApi } from "./openapi.ts";
 import { pools } from "./pools.ts";
 import { directoryOf, routes } from "./routes.ts";
 import { showConvergence } from "./wait.ts";
@@ -64,11 +65,14 @@ export function createAdmin(settings: Settings, limiter: GuessLimiter): Hono<Adm
     const shown = await showConvergence(context, directoryOf(context));
     return shown.ok ? shown.value : refused(context, shown.refusal);
   });
+  admin.get(`${settings.adminPrefix}/openapi.json`, (context) =>
+    context.json(createOpenApi(settings.adminPrefix)),
+  );
   admin.notFound((context) =>
     problem(context, {
       status: 404,
       title: "Not found",
-      detail: `${context.req.method} ${context.req.path} is no endpoint; there are ${settings.adminPrefix}/pools, /routes, /document, /versions, /rollback, /lost-leases, /convergence, /traces, /explain and /status`,
+      detail: `${context.req.method} ${context.req.path} is no endpoint; there are ${settings.adminPrefix}/pools, /routes, /document, /versions, /rollback, /lost-leases, /convergence, /traces, /explain, /status and /openapi.json`,
     }),
   );
   admin.onError((error, context) => {

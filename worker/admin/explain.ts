@@ -1,7 +1,6 @@
 import type { Context } from "hono";
-import * as v from "valibot";
-import { integer, MethodSchema, record } from "../../durable/model/fields.ts";
 import type { PoolName } from "../../durable/model/names.ts";
+import { ExplainSchema, type Question, TraceOrderSchema } from "../../durable/model/question.ts";
 import { invalid, type Refusal } from "../../durable/model/refusal.ts";
 import { ok, type Result, refuse } from "../../durable/model/result.ts";
 import type { RoutingTable, Snapshot, Versioned, VersionWanted } from "../../durable/model/snapshot.ts";
@@ -24,11 +23,6 @@ import { type AdminContext, readBody } from "./context.ts";
 
 type ExplainContext = Context<AdminContext>;
 
-const TraceOrderSchema = record({
-  /** How long it may be used, milliseconds, 1 s … 1 day. Default 10 minutes. */
-  forMs: v.optional(integer(1_000, 86_400_000), 600_000),
-});
-
 /** Gives out the header by which requests ask for a trace. */
 export async function issueTrace(context: ExplainContext): Promise<Response> {
   const body = readBody(context, TraceOrderSchema);
@@ -37,34 +31,6 @@ export async function issueTrace(context: ExplainContext): Promise<Response> {
   const value = await signTrace(bearerOf(context) ?? "", untilMs);
   return context.json({ header: TRACE_HEADER, value, untilMs }, 201);
 }
-
-const FactSchema = v.optional(v.string("must be a text"));
-
-const ExplainSchema = record({
-  request: record({
-    /** Default `GET`. */
-    method: v.optional(MethodSchema, "GET"),
-    url: v.pipe(v.string("must be a URL"), v.regex(/^https?:\/\/./, "must begin with http:// or https://")),
-    /** As the request had them; `cf-connecting-ip` is the client's address. */
-    headers: v.optional(v.record(v.string(), v.string("must be a text")), {}),
-    /** What the platform knew of the client. Not asked with a trace, which says it. */
-    cf: v.optional(
-      record({
-        tlsClientRandom: FactSchema,
-        country: FactSchema,
-        colo: FactSchema,
-        httpProtocol: FactSchema,
-      }),
-    ),
-  }),
-  /** Of the pool. Default: the present one. Not asked with a trace. */
-  version: v.optional(integer(1, Number.MAX_SAFE_INTEGER)),
-  /** Of the routing table. Default: the present one. Not asked with a trace. */
-  tableVersion: v.optional(integer(1, Number.MAX_SAFE_INTEGER)),
-  /** The `Ring-Trace` of an answer. */
-  trace: v.optional(v.string("must be the value of a Ring-Trace header")),
-});
-type Question = v.InferOutput<typeof ExplainSchema>;
 
 /** A request as it was described. */
 interface Described {

@@ -24,13 +24,14 @@ import { type Publisher, readWait, written } from "./wait.ts";
 
 type HistoryContext = Context<AdminContext>;
 
-/** `before`: the oldest version one has. */
-const VersionsQuerySchema = record({
-  before: v.optional(digits(1, Number.MAX_SAFE_INTEGER)),
+/** Which versions. */
+export const VersionsQuerySchema = record({
+  before: v.optional(v.pipe(digits(1, Number.MAX_SAFE_INTEGER), v.description("the oldest version one has"))),
   limit: v.optional(digits(1, LIMITS.versionsPerAnswer), "20"),
 });
 
-const VersionSchema = digits(1, Number.MAX_SAFE_INTEGER);
+/** A version, as a path carries it. */
+export const VersionSchema = digits(1, Number.MAX_SAFE_INTEGER);
 
 /** What was done to a pool: by its path below `/pools`. */
 export const poolHistory = new Hono<AdminContext>()

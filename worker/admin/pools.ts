@@ -28,9 +28,12 @@ import {
 import { showReceipts } from "./receipts.ts";
 import { readWait, showConvergence, written } from "./wait.ts";
 
-/** `after`: the id of the last event one has. */
-const EventsQuerySchema = record({
-  after: v.optional(digits(0, Number.MAX_SAFE_INTEGER), "0"),
+/** Which events. */
+export const EventsQuerySchema = record({
+  after: v.optional(
+    v.pipe(digits(0, Number.MAX_SAFE_INTEGER), v.description("the id of the last event one has")),
+    "0",
+  ),
   limit: v.optional(digits(1, LIMITS.eventsPerAnswer), "100"),
 });
 

@@ -19,7 +19,8 @@ export async function showReceipt(context: PoolContext): Promise<Response> {
   return show(context, { id: id.value }, ({ receipts }) => receipts[0] ?? {});
 }
 
-const QuerySchema = record({
+/** Which backends, and how long to wait for them to be safe. */
+export const ReceiptsQuerySchema = record({
   label: LabelNameSchema,
   value: LabelValueSchema,
   wait: v.optional(WaitSchema),
@@ -27,7 +28,7 @@ const QuerySchema = record({
 
 /** Answers whether all backends that have a label can be stopped. */
 export async function showReceipts(context: PoolContext): Promise<Response> {
-  const query = parse(QuerySchema, context.req.query());
+  const query = parse(ReceiptsQuerySchema, context.req.query());
   if (!query.ok) return refused(context, query.refusal);
   const { label, value } = query.value;
   return show(context, { label, value }, ({ version: _, ...together }) => together);

@@ -65,12 +65,14 @@ const documentEntries = {
   isDegraded: v.boolean(),
 };
 
-const ReasonSchema = oneOf(
+/** One of the reasons. */
+export const ReasonSchema = oneOf(
   // The keys of an object are never none.
   Object.keys(REASONS) as [keyof typeof REASONS, ...(keyof typeof REASONS)[]],
 );
 
-const AttemptSchema = record({
+/** One attempt, and why it was made there. */
+export const AttemptSchema = record({
   pool: PoolNameSchema,
   ...documentEntries,
   cause: oneOf(CAUSES),
@@ -86,7 +88,8 @@ const AttemptSchema = record({
 });
 export type TracedAttempt = v.InferOutput<typeof AttemptSchema>;
 
-const TraceSchema = record({
+/** How one request was routed. */
+export const TraceSchema = record({
   format: v.literal(1, "must be 1"),
   /** The routing table; null: there was none. */
   table: v.nullable(record(documentEntries)),
