@@ -21,6 +21,7 @@ import {
   type VersionsRequest,
   type VersionsView,
 } from "./model/history.ts";
+import type { BackendId } from "./model/names.ts";
 import { parse } from "./model/parse.ts";
 import type { Rehearsal } from "./model/preview.ts";
 import type { QuicLbExport } from "./model/quic-lb-export.ts";
@@ -30,7 +31,13 @@ import { ok, type Result, refuse } from "./model/result.ts";
 import type { Snapshot, VersionWanted } from "./model/snapshot.ts";
 import { type Report, type SyncReply, SyncRequestSchema } from "./model/sync.ts";
 import { type EpochMs, earliest, epochMs } from "./model/time.ts";
-import type { ConvergenceRequest, ConvergenceView, PoolStatus, PoolView } from "./model/view.ts";
+import type {
+  ConvergenceRequest,
+  ConvergenceView,
+  EstimatedSessions,
+  PoolStatus,
+  PoolView,
+} from "./model/view.ts";
 import { isHurried, nextDeadlineMs, openDrainUntilMs, passDeadlines } from "./state/agenda.ts";
 import { answerSync, lookForConvergence, projectConvergence } from "./state/answer-sync.ts";
 import { changeEvents } from "./state/change-events.ts";
@@ -231,10 +238,13 @@ export class Ring extends DurableBase {
 
   /** Whether backends can be stopped; waits until they can. */
   async receipts({ of, waitMs }: ReceiptsRequest, gone: AbortSignal): Promise<Result<ReceiptsView>> {
-    const look = (nowMs: EpochMs): Look<Result<ReceiptsView>> =>
-      this.#ring.kind === "absent" || this.#snapshot === null
-        ? { view: refuse(NO_POOL), isDone: true, nextMs: null }
-        : lookForReceipts({ ring: this.#ring, snapshot: this.#snapshot, ledger: this.#ledger, nowMs }, of);
+    const look = (nowMs: EpochMs): Look<Result<ReceiptsView>> => {
+      if (this.#ring.kind === "absent" || this.#snapshot === null)
+        return { view: refuse(NO_POOL), isDone: true, nextMs: null };
+      const sessionsOf = (id: BackendId): EstimatedSessions => this.#sessions.of(id, nowMs);
+      const kept = { ring: this.#ring, snapshot: this.#snapshot, ledger: this.#ledger };
+      return lookForReceipts({ ...kept, sessionsOf, nowMs }, of);
+    };
     return this.#watch(look, waitMs, gone);
   }
 

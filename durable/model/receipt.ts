@@ -1,5 +1,6 @@
 import type { BackendId } from "./names.ts";
 import type { EpochMs } from "./time.ts";
+import type { EstimatedSessions } from "./view.ts";
 
 /**
  * Where a backend is on its way out. `active`: it serves. `ejected`: it gets nothing because of its health, and may come back
@@ -39,6 +40,8 @@ export interface Receipt {
    * serve when that was done, counts until `certainAtMs`.
    */
   readonly inFlight: number;
+  /** Sessions that came to it lately, and still may. */
+  readonly estimatedSessions: EstimatedSessions;
   /** Isolates that may still use something older than `version`. */
   readonly outstandingIsolates: number;
   /** After a restart of the ring: until when there may be isolates that it has not heard of, which hold anything; null: none. */

@@ -5,6 +5,7 @@ import type { Refusal } from "../model/refusal.ts";
 import { ok, type Result, refuse } from "../model/result.ts";
 import type { Snapshot } from "../model/snapshot.ts";
 import { after, type EpochMs, earliest, later } from "../model/time.ts";
+import type { EstimatedSessions } from "../model/view.ts";
 import { openDrainUntilMs } from "./agenda.ts";
 import { withLabel } from "./labels.ts";
 import { type LeaseLedger, leaseEndMs } from "./lease-ledger.ts";
@@ -22,6 +23,7 @@ export interface Books {
   readonly ring: LiveRing;
   readonly snapshot: Snapshot;
   readonly ledger: LeaseLedger;
+  readonly sessionsOf: (id: BackendId) => EstimatedSessions;
   readonly nowMs: EpochMs;
 }
 
@@ -95,6 +97,7 @@ function receiptOf(books: Books, backend: HeldBackend, stop: Stop | null): Recei
     certainAtMs: untilMs === null ? null : certainAfterMs(books, untilMs),
     drainsUntilMs: untilMs,
     inFlight: ledger.inFlight(id, nowMs),
+    estimatedSessions: books.sessionsOf(id),
     outstandingIsolates: ledger.outstandingIsolates(ring.version, nowMs),
     unheardUntilMs: unheardUntilMs(books),
   };
@@ -123,6 +126,7 @@ function receiptOfClosed(books: Books, stop: Stop, state: ReceiptState): Receipt
     certainAtMs: stop.certainAtMs,
     drainsUntilMs: null,
     inFlight: work.count,
+    estimatedSessions: books.sessionsOf(stop.id),
     outstandingIsolates: ledger.outstandingIsolates(stop.version, nowMs),
     unheardUntilMs: unheardUntilMs(books),
   };

@@ -6,7 +6,7 @@ import { type Ailment, FLAKY, Flaky, type ObjectClass } from "../support/flaky.t
 import { type Answer, type Sent, Traffic } from "../support/flood.ts";
 
 /** How long the objects fail. Real time, since what fails is real, too. */
-const OUTAGE_MS = Number(process.env["OUTAGE_SECONDS"] ?? 6) * 1_000;
+const OUTAGE_MS = Number(process.env["OUTAGE_SECONDS"] ?? 3) * 1_000;
 const PATIENCE_MS = 60_000 + 2 * OUTAGE_MS;
 /** An outage has all of them, one after the other. */
 const AILMENTS: readonly Ailment[] = ["hang", "status", "overloaded", "throw"];

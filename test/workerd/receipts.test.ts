@@ -33,6 +33,7 @@ describe("a receipt", () => {
       certainAtMs: null,
       drainsUntilMs: null,
       inFlight: 0,
+      estimatedSessions: { count: 0, sinceMs: expect.any(Number) },
       outstandingIsolates: 0,
       unheardUntilMs: null,
     });

@@ -221,7 +221,14 @@ export class ReceiptWorld {
   }
 
   #books() {
-    return { ring: this.#ring, snapshot: this.#snapshot, ledger: this.#ledger, nowMs: this.nowMs };
+    const sessionsOf = () => ({ count: 0, sinceMs: this.nowMs });
+    return {
+      ring: this.#ring,
+      snapshot: this.#snapshot,
+      ledger: this.#ledger,
+      sessionsOf,
+      nowMs: this.nowMs,
+    };
   }
 
   /** As `Ring` saves and adopts. */

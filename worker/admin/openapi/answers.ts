@@ -265,6 +265,11 @@ const TierSchema = of<Tier>()(
   }),
 );
 
+const EstimatedSessionsSchema = v.object({
+  count: CountSchema,
+  sinceMs: at("those that came since then count"),
+});
+
 const BackendStatusSchema = of<BackendStatus>()(
   v.object({
     id: BackendIdSchema,
@@ -278,7 +283,7 @@ const BackendStatusSchema = of<BackendStatus>()(
     servingSinceMs: at("since when it takes new traffic"),
     drainsUntilMs: v.nullable(at("deadline of its drain")),
     inFlight: CountSchema,
-    estimatedSessions: v.object({ count: CountSchema, sinceMs: at("those that came since then count") }),
+    estimatedSessions: EstimatedSessionsSchema,
     outcomes: counts(OUTCOMES),
   }),
 );
@@ -347,6 +352,7 @@ export const ReceiptSchema = of<Receipt>()(
     certainAtMs: CertainAtSchema,
     drainsUntilMs: v.nullable(at("deadline of its drain")),
     inFlight: CountSchema,
+    estimatedSessions: EstimatedSessionsSchema,
     outstandingIsolates: CountSchema,
     unheardUntilMs: v.nullable(at("until when there may be isolates that the ring has not heard of")),
   }),
