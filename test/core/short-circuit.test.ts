@@ -9,7 +9,7 @@ const RULES = { connectFailures: 3, gatewayErrors: 5, minSkipMs: 1_000, maxSkipM
 
 /** An attempt whose failure says no more than that it failed. */
 function at(nowMs: EpochMs): Span {
-  return { beganMs: nowMs, nowMs, isUnhindered: false };
+  return { beganMs: nowMs, nowMs, isUnhindered: false, othersWaiting: 0 };
 }
 
 const AT_NOON = at(NOON);
@@ -87,7 +87,12 @@ it("lets one request try, and skips for all others meanwhile", () => {
   const tried = circuit(...TRIPPED);
   tried.begin(after(NOON, 1_000));
   expect(skips(tried, 1_001)).toBe(true);
-  tried.observe("answered", { beganMs: after(NOON, 1_000), nowMs: after(NOON, 1_002), isUnhindered: false });
+  tried.observe("answered", {
+    beganMs: after(NOON, 1_000),
+    nowMs: after(NOON, 1_002),
+    isUnhindered: false,
+    othersWaiting: 0,
+  });
   expect(skips(tried, 1_002)).toBe(false);
   expect(tried.isOpen).toBe(false);
 });
@@ -102,13 +107,33 @@ it("takes what began before it was skipped for no news", () => {
   const tried = circuit(...TRIPPED);
   const before = after(NOON, -100);
   for (let failure = 0; failure < 10; failure++)
-    tried.observe("unreachable", { beganMs: before, nowMs: after(NOON, 500), isUnhindered: false });
+    tried.observe("unreachable", {
+      beganMs: before,
+      nowMs: after(NOON, 500),
+      isUnhindered: false,
+      othersWaiting: 0,
+    });
   expect(skips(tried, 1_000)).toBe(false);
   tried.begin(after(NOON, 1_000));
-  tried.observe("answered", { beganMs: before, nowMs: after(NOON, 1_001), isUnhindered: false });
+  tried.observe("answered", {
+    beganMs: before,
+    nowMs: after(NOON, 1_001),
+    isUnhindered: false,
+    othersWaiting: 0,
+  });
   expect(tried.isOpen).toBe(true);
-  tried.observe("unreachable", { beganMs: before, nowMs: after(NOON, 1_002), isUnhindered: false });
-  tried.observe("answered", { beganMs: after(NOON, 1_000), nowMs: after(NOON, 1_003), isUnhindered: false });
+  tried.observe("unreachable", {
+    beganMs: before,
+    nowMs: after(NOON, 1_002),
+    isUnhindered: false,
+    othersWaiting: 0,
+  });
+  tried.observe("answered", {
+    beganMs: after(NOON, 1_000),
+    nowMs: after(NOON, 1_003),
+    isUnhindered: false,
+    othersWaiting: 0,
+  });
   expect(tried.isOpen).toBe(false);
 });
 
@@ -117,7 +142,12 @@ it("begins with the short time again once it was well", () => {
   attempt(tried, 1_000, "unreachable");
   attempt(tried, 3_000, "answered");
   for (const outcome of TRIPPED)
-    tried.observe(outcome, { beganMs: after(NOON, 4_000), nowMs: after(NOON, 4_000), isUnhindered: false });
+    tried.observe(outcome, {
+      beganMs: after(NOON, 4_000),
+      nowMs: after(NOON, 4_000),
+      isUnhindered: false,
+      othersWaiting: 0,
+    });
   expect([4_999, 5_000].map((laterMs) => skips(tried, laterMs))).toEqual([true, false]);
 });
 
@@ -150,9 +180,9 @@ it("never skips for longer than it may without letting anybody try", () => {
 });
 
 describe("one timeout", () => {
-  const timedOut = { beganMs: NOON, nowMs: after(NOON, 1_000), isUnhindered: true };
+  const timedOut = { beganMs: NOON, nowMs: after(NOON, 1_000), isUnhindered: true, othersWaiting: 1 };
 
-  it("is enough for the longest time where the backend answered nothing since", () => {
+  it("is enough for the longest time where the backend answered nothing since, and another request waits as well", () => {
     const hung = new ShortCircuit(RULES);
     hung.observe("answered", at(after(NOON, -1)));
     expect(hung.observe("timed_out", timedOut)).toBe(true);
@@ -168,11 +198,12 @@ describe("one timeout", () => {
     },
   );
 
-  it.each<[string, Partial<ShortCircuitRules>, boolean]>([
-    ["where the backend may have waited for the body", {}, false],
-    ["where timeouts are not to count", { gatewayErrors: 0 }, true],
-  ])("is not %s", (_, rules, isUnhindered) => {
+  it.each<[string, Partial<ShortCircuitRules>, Partial<Span>]>([
+    ["where the backend may have waited for the body", {}, { isUnhindered: false }],
+    ["where nobody else waits, as it may be the request", {}, { othersWaiting: 0 }],
+    ["where timeouts are not to count", { gatewayErrors: 0 }, {}],
+  ])("is not %s", (_, rules, span) => {
     const made = new ShortCircuit({ ...RULES, ...rules });
-    expect(made.observe("timed_out", { ...timedOut, isUnhindered })).toBe(false);
+    expect(made.observe("timed_out", { ...timedOut, ...span })).toBe(false);
   });
 });

@@ -111,3 +111,24 @@ it("is withdrawn when an operator wants it to get nothing, and not when it is ej
   expect(withdrawn({ admits: "none", isEjected: true })).toBe(false);
   expect(withdrawn({ admits: "sticky" })).toBe(false);
 });
+
+it.each<[string, boolean, (silent: SubChannel) => void]>([
+  ["another request waits as well", true, (silent) => silent.begin(NOON)],
+  ["nobody else waits, as the request itself may take so long", false, () => {}],
+  [
+    "nobody else waits any more",
+    false,
+    (silent) => {
+      silent.begin(NOON);
+      silent.callOff();
+    },
+  ],
+])("one timeout, where %s: is skipped at once, %s", (_, isTripped, meanwhile) => {
+  const silent = channel();
+  silent.begin(after(NOON, -15_000));
+  meanwhile(silent);
+  // One was answered long before, and is open still.
+  silent.begin(after(NOON, -30_000));
+  silent.count("answered", { ...waited(1_000), nowMs: after(NOON, -29_000) });
+  expect(silent.count("timed_out", waited(15_000))).toBe(isTripped);
+});

@@ -134,7 +134,7 @@ function countOutcomes(
   const counts = new Map<string, Outcome>();
   for (const chance of chances(samples)) {
     const choice = view.choose({ ...wishes, nowMs, chance, tried: NOBODY, hasWaited: false });
-    if (choice.kind === "backend") choice.channel.end();
+    if (choice.kind === "backend") choice.channel.callOff();
     const name = choice.kind === "backend" ? `backend ${choice.channel.id}` : choice.kind;
     const outcome = counts.get(name);
     if (outcome === undefined) counts.set(name, { count: 1, chance });

@@ -25,7 +25,7 @@ export function decide(view: PoolView, wishes: Wishes, moment: Moment): Decision
   const { isLast, ...rest } = moment;
   const asked = { ...wishes, ...rest, notes };
   const choice = isLast ? view.chooseLast(asked) : view.choose(asked);
-  if (choice.kind === "backend") choice.channel.end();
+  if (choice.kind === "backend") choice.channel.callOff();
   return {
     backend: choice.kind === "backend" ? choice.channel.id : null,
     reason: reasonOf(choice, notes, (backend) => view.isPanicking(backend)),
@@ -90,7 +90,7 @@ function fail(channel: SubChannel): void {
 /** One request tries a backend that failed, so that others go elsewhere. */
 function tryAgain(channel: SubChannel, nowMs: EpochMs): void {
   channel.begin(nowMs);
-  channel.end();
+  channel.callOff();
 }
 
 /** A client that left after so long in vain blames nobody, and is news of the latency. */

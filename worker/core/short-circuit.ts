@@ -11,14 +11,17 @@ export interface Span {
   readonly nowMs: EpochMs;
   /** Whether the backend had no body to wait for. */
   readonly isUnhindered: boolean;
+  /** How many other attempts wait for its headers at the end. */
+  readonly othersWaiting: number;
 }
 
 /**
  * What one isolate does by itself about a backend that fails, before the ring can know: after so many failures in a row it
  * is skipped for a short time; then one request tries it, and skips it for twice as long if it fails, or closes the circuit.
  *
- * A backend that let an attempt run into its deadline and answered no other meanwhile hangs. It is skipped for the longest
- * time at once, since whoever tried it would wait for as long again.
+ * A backend that let an attempt run into its deadline, answered no other meanwhile and lets others wait as well, hangs. It is
+ * skipped for the longest time at once, since whoever tried it would wait for as long again. An attempt that waited alone may
+ * have asked for something that nobody could give in time, so it is one failure like any other.
  */
 export class ShortCircuit {
   #rules: ShortCircuitRules;
@@ -90,8 +93,8 @@ export class ShortCircuit {
     this.#triedMs = null;
   }
 
-  #hangs({ beganMs, isUnhindered }: Span): boolean {
-    if (!isUnhindered || this.#rules.gatewayErrors === 0) return false;
+  #hangs({ beganMs, isUnhindered, othersWaiting }: Span): boolean {
+    if (!isUnhindered || othersWaiting === 0 || this.#rules.gatewayErrors === 0) return false;
     return this.#answeredMs === null || this.#answeredMs < beganMs;
   }
 

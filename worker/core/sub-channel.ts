@@ -49,6 +49,8 @@ export interface Taken {
 export class SubChannel implements Gauge {
   #backend: SnapshotBackend;
   #inFlight = 0;
+  /** Attempts of which nothing has been counted yet. */
+  #waiting = 0;
   #maxInFlight = Number.POSITIVE_INFINITY;
   readonly #availability: Availability;
   readonly #circuit: ShortCircuit;
@@ -131,6 +133,7 @@ export class SubChannel implements Gauge {
   /** An attempt begins. */
   begin(nowMs: EpochMs): void {
     this.#inFlight++;
+    this.#waiting++;
     if (this.isFailing) this.#circuit.begin(nowMs);
     if (this.isFull) this.#note();
   }
@@ -141,6 +144,7 @@ export class SubChannel implements Gauge {
    * @returns true when the ring should hear of it at once: the backend is skipped from now on.
    */
   count(outcome: Outcome, wait: Wait): boolean {
+    this.#waiting--;
     return this.#count(outcome, wait, after(wait.nowMs, -wait.waitedMs));
   }
 
@@ -168,7 +172,8 @@ export class SubChannel implements Gauge {
     const latencyMs = latencyOf(outcome, wait, this.#latency);
     if (latencyMs !== null) this.#latency.observe(latencyMs, nowMs);
     const wasFailing = this.isFailing;
-    const isTripped = this.#circuit.observe(outcome, { beganMs, nowMs, isUnhindered });
+    const othersWaiting = Math.max(0, this.#waiting);
+    const isTripped = this.#circuit.observe(outcome, { beganMs, nowMs, isUnhindered, othersWaiting });
     if (wasFailing || isTripped) this.#note();
     return isTripped;
   }
@@ -193,6 +198,12 @@ export class SubChannel implements Gauge {
   noteSession(session: Mark): void {
     this.#ledger.sessions ??= new Sketch();
     this.#ledger.sessions.note(session);
+  }
+
+  /** An attempt that began will not be made. */
+  callOff(): void {
+    this.#waiting--;
+    this.end();
   }
 
   /** An attempt is over; nothing of it is open any more. */

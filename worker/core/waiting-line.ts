@@ -73,7 +73,7 @@ export class WaitingLine {
     this.#line.delete(waiting);
     const called = this.#called.get(waiting);
     this.#called.delete(waiting);
-    called?.choice.channel.end();
+    called?.choice.channel.callOff();
   }
 
   #ask({ choosing }: Waiting, nowMs: EpochMs): Choice {

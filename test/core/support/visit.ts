@@ -42,7 +42,7 @@ export function visit(told: Told = {}): Choosing {
 export function choose(view: PoolView, choosing: Choosing): Chosen {
   const choice = view.choose(choosing);
   if (choice.kind !== "backend") throw new Error(`expected a backend, and got ${choice.kind}`);
-  choice.channel.end();
+  choice.channel.callOff();
   return choice;
 }
 
@@ -50,7 +50,7 @@ export function choose(view: PoolView, choosing: Choosing): Chosen {
 export function placeOf(view: PoolView, choosing: Choosing): string {
   const choice = view.choose(choosing);
   if (choice.kind !== "backend") return choice.kind;
-  choice.channel.end();
+  choice.channel.callOff();
   return choice.channel.id;
 }
 
