@@ -7,7 +7,7 @@ import { after, type EpochMs } from "../../durable/model/time.ts";
 import type { Choosing, Chosen } from "../../worker/core/choice.ts";
 import { PoolView } from "../../worker/core/pool-view.ts";
 import { TOKEN_RANDOM_BYTES } from "../../worker/core/sessions.ts";
-import { backendId, NOON, poolName, snapshot, TOKEN_CONFIG } from "./support/build.ts";
+import { AT_ONCE, backendId, NOON, poolName, snapshot, TOKEN_CONFIG } from "./support/build.ts";
 import { choose, connection, placeOf, poolConfig, visit } from "./support/visit.ts";
 
 const TOKEN: Affinity = [{ by: "token" }];
@@ -705,4 +705,41 @@ it("counts every request with a token as in flight where it goes", () => {
   const token = tokenFor(view, "b");
   for (const _ of [1, 2]) view.choose(carrying(token));
   expect(view.channels().map(({ id, inFlight }) => `${id} ${inFlight}`)).toEqual(["a 0", "b 2", "c 0"]);
+});
+
+it.each(["temporary", "sticky", "refuse"])(
+  "is served elsewhere this once when a request of its has failed at a backend that is well: %s",
+  (ejected) => {
+    const view = new PoolView(shop({ a: 1, b: 1, c: 1 }, { lost: { ejected } }), NOON, 0);
+    const token = tokenFor(view, "a");
+    const retry = choose(view, carrying(token, { tried: new Set([backendId("a")]) }));
+    expect(retry).toMatchObject({ fate: "ejected", grant: null });
+    expect(retry.channel.id).not.toBe("a");
+    expect(placeOf(view, carrying(token))).toBe("a");
+  },
+);
+
+it("is tried nowhere twice, also when this isolate skips everybody else", () => {
+  const view = new PoolView(shop({ a: 1, b: 1 }), NOON, 0);
+  const token = tokenFor(view, "a");
+  const [, other] = view.channels();
+  for (let failures = 0; failures < 3; failures++) other?.count("unreachable", AT_ONCE);
+  expect(other?.isSkipped(NOON)).toBe(true);
+  expect(placeOf(view, carrying(token, { tried: new Set([backendId("a")]) }))).toBe("b");
+});
+
+it.each([
+  ["led to another one", "is well", 1, "b"],
+  ["refused", "is ejected, too", { admits: "none", isEjected: true }, "session_refused"],
+] as const)("is %s at last, where lost sessions are refused, if its backend %s", (_, _state, home, place) => {
+  const refusing = { lost: { ejected: "refuse" } };
+  const view = new PoolView(shop({ a: 1, b: 1 }, refusing), NOON, 0);
+  const token = tokenFor(view, "a");
+  view.adopt(
+    shop({ a: home, b: { admits: "none", isEjected: true, isLastResort: true } }, refusing),
+    NOON,
+    0,
+  );
+  const last = view.chooseLast(carrying(token, { tried: new Set([backendId("a")]) }));
+  expect(last.kind === "backend" ? last.channel.id : last.kind).toBe(place);
 });

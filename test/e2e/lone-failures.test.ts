@@ -77,3 +77,25 @@ it("leaves sessions where they are when a slow request times out at one backend 
   expect((await slow).status).toBe(504);
   expect(await revisit(cluster, sessions)).toEqual(atHome(sessions));
 });
+
+it.each(["temporary", "sticky", "refuse"])(
+  "saves a request elsewhere whose connection broke, and keeps its session at home: %s",
+  async (ejected) => {
+    let breaksNext: string | null = null;
+    const breakOnce =
+      (id: string): RequestListener =>
+      (request, response) => {
+        if (breaksNext !== id) response.setHeader("x-backend", id).end(id);
+        else request.socket.destroy();
+        breaksNext = null;
+      };
+    const cluster = await stage(breakOnce, { sessions: { lost: { ejected } } });
+    const [session] = await begin(cluster, 1);
+    if (session === undefined) throw new Error("it did not begin");
+    breaksNext = session.backend;
+    const saved = await visit(cluster, session.cookie, "/broken");
+    expect(saved).toMatchObject({ status: 200, cookie: null });
+    expect(saved.backend).not.toBe(session.backend);
+    expect(await revisit(cluster, [session])).toEqual(atHome([session]));
+  },
+);

@@ -182,7 +182,8 @@ export class PoolView {
     const token = this.#sessionOf(choosing);
     const home = token === null ? null : this.#channels.byServerId(token.serverId);
     const isHome = home !== null && free.includes(home);
-    if (token !== null && !isHome && this.#sessions.ruleFor("ejected") === "refuse") return SESSION_REFUSED;
+    const isLost = token !== null && !isHome && !isWell(home, choosing);
+    if (isLost && this.#sessions.ruleFor("ejected") === "refuse") return SESSION_REFUSED;
     const channel = isHome ? home : free[Math.floor(choosing.chance * free.length)];
     if (channel === undefined) return channels.length === 0 ? NO_BACKEND : FULL;
     channel.begin(choosing.nowMs);
@@ -312,8 +313,8 @@ export class PoolView {
     if (tried.size === 0 && !hasWaited) token.requests++;
     const home = this.#channels.byServerId(token.serverId);
     if (home === null || home.backend.admits === "none") return this.#rescue(token, home, choosing, among);
-    if (isAvoided(home, choosing) && isBetter(this.#placeSession(token, choosing, among), choosing))
-      return this.#rescue(token, home, choosing, among);
+    const isFailing = home.isSkipped(nowMs) && isBetter(this.#placeSession(token, choosing, among), choosing);
+    if (tried.has(home.id) || isFailing) return this.#rescue(token, home, choosing, among);
     const hasMigrated = hasMoved(token, choosing);
     const kept = { ...NOTHING_NEW, channel: home, fate: "kept", hasMigrated } as const;
     if (!this.#sessions.isPlacedAnew(token, nowMs)) {
@@ -340,7 +341,8 @@ export class PoolView {
     if (previous === null)
       return channel === null ? nobody(among) : { ...NOTHING_NEW, channel, fate: "unknown" };
     const cause = lossCause(home, choosing);
-    const rule = this.#sessions.ruleFor(cause);
+    // One request that failed there has lost it nothing.
+    const rule = isWell(home, choosing) ? "temporary" : this.#sessions.ruleFor(cause);
     if (rule === "refuse") return SESSION_REFUSED;
     if (channel === null) return nobody(among);
     const grant =
@@ -514,6 +516,11 @@ function connectionName({ credentials: { connection } }: Choosing): string | nul
 /** Whether a request goes elsewhere though its backend admits it: this isolate skips it, or the request has failed there. */
 function isAvoided(channel: SubChannel, { nowMs, tried }: Choosing): boolean {
   return channel.isSkipped(nowMs) || tried.has(channel.id);
+}
+
+/** Whether a session's backend takes it as ever, as far as this isolate knows. */
+function isWell(home: SubChannel | null, { nowMs }: Choosing): boolean {
+  return home !== null && home.backend.admits !== "none" && !home.isSkipped(nowMs);
 }
 
 function isBetter(channel: SubChannel | null, choosing: Choosing): channel is SubChannel {

@@ -7,7 +7,7 @@ export const REASONS = {
   TK: "the token's session is kept at its backend",
   TR: "the token's session is too old, or has had too many requests, and was placed anew",
   TD: "the token's backend is drained or disabled: its session is moved",
-  TE: "the token's backend is ejected, skipped or has just failed: its session is moved",
+  TE: "the token's backend is ejected or skipped: its session is moved; or has just failed: led elsewhere this once",
   TX: "the token's backend was removed: its session is moved",
   TU: "the token is of keys, or of a backend, that are not known here yet: led by hashing",
   CK: "the connection is remembered, and kept at its backend",
