@@ -238,13 +238,18 @@ it("is in flight no longer when the client broke off and the backend does not ca
   server.hangUp();
 });
 
-it("stays in flight while the backend has not answered the client's close", async () => {
+it.each([
+  ["until the backend answers", (server: Ends["server"]) => server.close(1000), { code: 1000 }],
+  ["for 5 s at most, if the backend never answers", () => {}, { code: 1011 }],
+] as const)("stays in flight after the client's close %s", async (_, answer, told) => {
   const scene = stage.scene("counted");
   const { client, server } = await connect(scene);
   server.answersClose = false;
   client.close(1000);
   expect(await server.next()).toMatchObject({ kind: "close" });
   await expect.poll(() => scene.inFlight(), REPORTED).toBe(1);
-  server.close(1000);
-  await expect.poll(() => scene.inFlight(), REPORTED).toBe(0);
+  answer(server);
+  await expect.poll(() => scene.inFlight(), { ...REPORTED, timeout: 10_000 }).toBe(0);
+  expect(await client.next()).toMatchObject({ kind: "close", ...told });
+  server.hangUp();
 });

@@ -9,7 +9,7 @@ const BROKEN = [1011, "the other side broke off"] as const;
 const IDLE = [1001, "idle for too long"] as const;
 const ASIDE = [1001, "the server is taken out of service"] as const;
 
-/** How long a backend may take to answer our close before nobody waits for it any more, milliseconds. */
+/** How long a backend may take to answer a close, ours or its client's, before nobody waits for it any more, milliseconds. */
 const GRACE_MS = 5_000;
 
 /** Stands for a close frame without a code, and is never sent in one (RFC 6455 §7.4.1). */
@@ -51,8 +51,10 @@ class Pump {
   readonly #vigil: Vigil;
   /** When the last message came. */
   #heardMs = clock();
-  /** When we closed both ends; null: we did not. */
+  /** When the backend was told to close; null: it was not. */
   #closedMs: EpochMs | null = null;
+  /** It was we who closed both ends, and what still comes from either is for nobody. */
+  #isClosed = false;
   #isOver = false;
 
   constructor(upstream: WebSocket, edge: WebSocket, pumping: Pumping) {
@@ -68,6 +70,7 @@ class Pump {
     this.#upstream.addEventListener("error", end);
     this.#edge.addEventListener("close", ({ wasClean }) => {
       if (!wasClean) end();
+      else this.#awaitClose();
     });
     this.#edge.addEventListener("error", end);
     this.#connect(this.#upstream, this.#edge);
@@ -83,7 +86,7 @@ class Pump {
     from.binaryType = "arraybuffer";
     from.addEventListener("message", ({ data }) => {
       this.#heardMs = clock();
-      if (this.#closedMs === null && to.readyState !== WebSocket.READY_STATE_CLOSED) to.send(data);
+      if (!this.#isClosed && to.readyState !== WebSocket.READY_STATE_CLOSED) to.send(data);
     });
     from.addEventListener("close", ({ code, reason }) => close(to, code, reason));
     from.addEventListener("error", () => to.close(...BROKEN));
@@ -94,7 +97,7 @@ class Pump {
     const { idleTimeoutMs } = this.#pumping;
     if (this.#closedMs !== null) {
       const restMs = after(this.#closedMs, GRACE_MS) - nowMs;
-      if (restMs <= 0) this.#end();
+      if (restMs <= 0) this.#forsake();
       return restMs;
     }
     if (this.#pumping.mustClose()) return this.#close(ASIDE, nowMs);
@@ -103,11 +106,25 @@ class Pump {
     return restMs > 0 ? restMs : this.#close(IDLE, nowMs);
   }
 
+  /** The client has closed, and the backend was told: what it still says goes to the client, until it closes too. */
+  #awaitClose(): void {
+    if (this.#closedMs !== null || this.#isOver) return;
+    this.#closedMs = clock();
+    this.#vigil.call();
+  }
+
   #close(why: readonly [code: number, reason: string], nowMs: EpochMs): number {
     this.#closedMs = nowMs;
+    this.#isClosed = true;
     close(this.#upstream, ...why);
     close(this.#edge, ...why);
     return GRACE_MS;
+  }
+
+  /** It has not answered the close: its client gets an answer all the same. */
+  #forsake(): void {
+    if (!this.#isClosed) close(this.#edge, ...BROKEN);
+    this.#end();
   }
 
   #end(): void {
