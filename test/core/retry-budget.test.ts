@@ -66,3 +66,14 @@ it("never allows more in ten seconds than a fifth of the requests, or the floor"
     }),
   );
 });
+
+it("has a retry again that was put back, and never more than it had", () => {
+  const budget = new RetryBudget();
+  const rules = { percent: 0, floor: 1 };
+  expect(budget.withdraw(rules, NOON)).toBe(true);
+  expect(budget.withdraw(rules, NOON)).toBe(false);
+  budget.restore(NOON);
+  budget.restore(NOON);
+  expect(budget.withdraw(rules, NOON)).toBe(true);
+  expect(budget.withdraw(rules, NOON)).toBe(false);
+});

@@ -46,9 +46,14 @@ describe("the wait", () => {
     expect(decideRetry(BROKEN, { ...GET, chance: 0 }, RULES)).toBe(0);
   });
 
-  it("is as long as the backend asks, unless that is too long for the client", () => {
-    expect(decideRetry(status(503, 2_000), GET, RULES)).toBe(2_000);
-    expect(decideRetry(status(503, 30_000), GET, RULES)).toBeNull();
+  it("is no longer because a backend asks for it that is not asked again, while others are well", () => {
+    expect(decideRetry(status(503, 30_000), { ...GET, chance: 0 }, RULES)).toBe(0);
+  });
+
+  it("is as long as the backend asks where only a last resort is left, unless that is longer than a second", () => {
+    expect(decideRetry(status(503, 1_000), GET, RULES, true)).toBe(1_000);
+    expect(decideRetry(status(503, 1_001), GET, RULES, true)).toBeNull();
+    expect(decideRetry(BROKEN, { ...GET, chance: 0 }, RULES, true)).toBe(0);
   });
 
   it("never ends after the total timeout", () => {

@@ -172,6 +172,14 @@ it("tries the statuses again that the pool says, and passes the last answer on w
   expect([answer.status, answer.headers.get("x-who"), await answer.text()]).toEqual([503, "good", "no"]);
 });
 
+it("does not wait while others are well because one asks for it by Retry-After", async () => {
+  await pool();
+  bad.handle = say(503, { "retry-after": "20" });
+  const beganMs = performance.now();
+  expect(await (await send("GET")).text()).toBe("good");
+  expect(performance.now() - beganMs).toBeLessThan(10_000);
+});
+
 it("waits no longer for one that hangs than its header deadline, and asks another", async () => {
   await pool({ headerTimeoutMs: 200 });
   bad.handle = () => {};

@@ -44,6 +44,12 @@ export class RetryBudget {
     return true;
   }
 
+  /** Puts a retry back that was taken out just now, and was not made. */
+  restore(nowMs: EpochMs): void {
+    const slice = this.#slice(nowMs);
+    slice.retries = Math.max(0, slice.retries - 1);
+  }
+
   #slice(nowMs: EpochMs): Slice {
     const number = Math.floor(nowMs / SLICE_MS);
     const slice = this.#slices[number % SLICES] as Slice;

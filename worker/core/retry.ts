@@ -29,14 +29,24 @@ export interface Tried {
 /** Too early: the server does not want to act on what may be replayed (RFC 8470 §5.2). */
 const TOO_EARLY = 425;
 
+/** The longest wait that a backend may ask for by `Retry-After`, milliseconds: a client who may wait longer can itself. */
+const LONGEST_ASKED_MS = 1_000;
+
 /**
- * How long to wait before a request is tried elsewhere, milliseconds; null: it is not tried again. Whether the budget allows
- * it is another question.
+ * How long to wait before a request is tried elsewhere, milliseconds; null: it is not tried again. `isLast`: nobody admits it any
+ * more, and a last resort is left at most. Whether the budget allows it is another question.
  */
-export function decideRetry(failure: Failure, tried: Tried, config: RetryConfig): number | null {
+export function decideRetry(
+  failure: Failure,
+  tried: Tried,
+  config: RetryConfig,
+  isLast = false,
+): number | null {
   const { attempts, elapsedMs, isReplayable, chance } = tried;
   if (attempts >= config.maxAttempts || !isReplayable || !isWorthIt(failure, tried, config)) return null;
-  const waitMs = Math.max(backoffMs(attempts, chance, config), askedMs(failure));
+  const askedMs = isLast ? retryAfterMs(failure) : 0;
+  if (askedMs > LONGEST_ASKED_MS) return null;
+  const waitMs = Math.max(backoffMs(attempts, chance, config), askedMs);
   return elapsedMs + waitMs < config.totalTimeoutMs ? waitMs : null;
 }
 
@@ -104,7 +114,10 @@ function backoffMs(attempts: number, chance: number, config: RetryConfig): numbe
   return chance * Math.min((2 ** attempts - 1) * config.backoffMs, config.maxBackoffMs);
 }
 
-/** How long the backend has asked to be left alone: others may be as busy, so that holds for them too. */
-function askedMs(failure: Failure): number {
+/**
+ * How long the backend has asked to be left alone. This request leaves it alone anyway, and for those who are well it does not
+ * speak; but where they are all busy, a last resort is no better off.
+ */
+function retryAfterMs(failure: Failure): number {
   return failure.kind === "status" ? (failure.retryAfterMs ?? 0) : 0;
 }

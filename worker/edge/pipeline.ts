@@ -29,7 +29,7 @@ import type { AttemptTracer } from "../core/tracer.ts";
 import { wishesFor } from "../core/wishes.ts";
 import { answerProblem } from "./answer-problem.ts";
 import type { EdgePool } from "./edge-pool.ts";
-import { elapse } from "./elapse.ts";
+import { stay } from "./elapse.ts";
 import { type AddedHeaders, forward } from "./forward.ts";
 import { clock, type Obtained } from "./leased.ts";
 import type { Passage } from "./passage.ts";
@@ -286,7 +286,10 @@ function hedge(passage: Passage, way: Way, turn: Turn, retry: RetryConfig, race:
   const tracer = traceAttempt(passage, pool, "HG", nowMs);
   const notes = tracer?.notes;
   const choice = view.choose({ ...asked, nowMs, chance: Math.random(), tried: tries.backends, notes });
-  if (choice.kind !== "backend") return;
+  if (choice.kind !== "backend") {
+    pool.hedgeBudget.restore(nowMs);
+    return;
+  }
   tracer?.chose(choice, view);
   pool.tally.countIncident("hedge");
   tries.begin(choice.channel.id);
@@ -307,26 +310,28 @@ function tryAgain(
   retry: RetryConfig,
 ): Promise<Response> | null {
   const { tries } = way;
-  const nowMs = clock();
-  const waitMs = decideRetry(failure, tries.describe(nowMs, Math.random()), retry);
-  if (waitMs === null) return null;
   const { view } = pool;
   if (view === null) return null;
+  const nowMs = clock();
   const hasOther = view.admitsBeside(tries.backends);
   const fallback = hasOther || way.passedOn !== null ? null : pool.fallback;
+  const isLast = !hasOther && fallback === null;
+  const waitMs = decideRetry(failure, tries.describe(nowMs, Math.random()), retry, isLast);
+  if (waitMs === null) return null;
   const { config } = view.snapshot;
-  if (!hasOther && fallback === null && !view.hasLastResort(choosing(way, config, nowMs, undefined)))
-    return null;
+  if (isLast && !view.hasLastResort(choosing(way, config, nowMs, undefined))) return null;
   if (!pool.retryBudget.withdraw(retry.budget, nowMs)) {
     pool.tally.countIncident("retry_denied");
     return null;
   }
   pool.tally.countIncident("retry");
-  return elapse(waitMs).then(() =>
-    fallback === null
+  return stay(passage, waitMs).then(() => {
+    // Nobody is there to be answered.
+    if (passage.isAbandoned) return answerProblem(UNREACHABLE, passage.request);
+    return fallback === null
       ? holdSnapshot(passage, way, pool, clock())
-      : passOn(passage, way, pool, fallback, "failed"),
-  );
+      : passOn(passage, way, pool, fallback, "failed");
+  });
 }
 
 /** Begins to take down a choice, if somebody asks for it. */
