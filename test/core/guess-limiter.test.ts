@@ -2,6 +2,7 @@ import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { after, type EpochMs } from "../../durable/model/time.ts";
 import { GuessLimiter } from "../../worker/core/guess-limiter.ts";
+import { networkOf } from "../../worker/core/identify.ts";
 import { NOON } from "./support/build.ts";
 
 const FORGET_MS = 60_000;
@@ -126,5 +127,48 @@ it("remembers a network for as long as it has to wait, however many others guess
   expect(limiter.waitMs("a", lastMs)).toBe(480_000);
   for (let more = 0; more < 20_000; more++) limiter.countWrong(`more-${more}`, after(lastMs, 50 * more));
   expect(other).toBeGreaterThan(10_000);
-  expect(limiter.size).toBeLessThanOrEqual(11_000);
+  expect(limiter.size).toBeLessThanOrEqual(23_000);
+});
+
+/** The networks of one /48, in turn. */
+function networksOf(site: string, count: number): readonly string[] {
+  return Array.from({ length: count }, (_, index) => networkOf(`${site}:${index.toString(16)}::1`));
+}
+
+it("slows an IPv6 /48 as a whole after twenty wrong tokens, and lets nobody else wait for it", () => {
+  const limiter = new GuessLimiter();
+  let looked = 0;
+  for (const network of networksOf("2001:db8:1", 20_000)) {
+    if (limiter.waitMs(network, NOON) > 0) continue;
+    limiter.countWrong(network, NOON);
+    looked++;
+  }
+  expect(looked).toBe(20);
+  expect(limiter.waitMs(networkOf("2001:db8:1:ffff::1"), NOON)).toBe(30_000);
+  expect(limiter.waitMs(networkOf("2001:db8:2::1"), NOON)).toBe(0);
+  expect(limiter.waitMs("192.0.2.1", NOON)).toBe(0);
+});
+
+it("lets a network that a right token came from wait for its own wrong ones only", () => {
+  const limiter = new GuessLimiter();
+  const home = networkOf("2001:db8:1:ffff::1");
+  limiter.countRight(home);
+  limiter.countRight("192.0.2.1");
+  for (const network of networksOf("2001:db8:1", 20)) limiter.countWrong(network, NOON);
+  for (let other = 0; other < 100; other++) limiter.countWrong(`other-${other}`, NOON);
+  expect(limiter.waitMs("somebody", NOON)).toBeGreaterThan(0);
+  expect([home, "192.0.2.1"].map((network) => limiter.waitMs(network, NOON))).toEqual([0, 0]);
+  for (let guess = 0; guess < 5; guess++) limiter.countWrong(home, NOON);
+  limiter.countRight(home);
+  expect(limiter.waitMs(home, NOON)).toBe(30_000);
+});
+
+it("knows the last 256 networks that a right token came from, and forgets the others", () => {
+  const limiter = new GuessLimiter();
+  for (let network = 0; network < 300; network++) limiter.countRight(`known-${network}`);
+  for (let other = 0; other < 100; other++) limiter.countWrong(`other-${other}`, NOON);
+  const waits = Array.from({ length: 300 }, (_, network) => limiter.waitMs(`known-${network}`, NOON));
+  expect(waits.filter((waitMs) => waitMs === 0)).toHaveLength(256);
+  expect(waits.slice(44).every((waitMs) => waitMs === 0)).toBe(true);
+  expect(limiter.size).toBe(256 + 100);
 });

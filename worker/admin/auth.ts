@@ -53,6 +53,7 @@ export function authenticate(limiter: GuessLimiter): MiddlewareHandler<AdminCont
       limiter.countWrong(network, nowMs);
       return unauthorized(context, "this token is not known");
     }
+    limiter.countRight(network);
     const isReading = context.req.method === "GET" || context.req.method === "HEAD";
     if (known.role === "viewer" && !isReading) {
       return problem(context, { status: 403, title: "Forbidden", detail: "a viewer token may only read" });
