@@ -20,7 +20,7 @@ export default {
     if (target === null) return answerProblem(BAD_TARGET, request);
     if (!isAdminRequest(target, isolate.settings))
       return serve(new Passage(request, target, env, context, isolate));
-    admin ??= createAdmin(isolate.settings, isolate.guessLimiter);
+    admin ??= createAdmin(isolate.settings, isolate.tokenGuesses);
     return admin.fetch(request, env, context);
   },
 } satisfies ExportedHandler<Env>;

@@ -70,6 +70,22 @@ describe("the whole directory as one document", () => {
     expect(version).toMatchObject({ reason: "PUT /document", command: "put-pool" });
   });
 
+  it("waits for all that it changes to govern, and refuses a wait that makes no sense", async () => {
+    const admin = await start();
+    const sent = {
+      routes: [{ id: "shop", path: "/shop", pool: "shop" }],
+      pools: [{ name: "shop", document: {} }],
+    };
+    expect(await admin.send("PUT", "/document?wait=banana", sent)).toMatchObject({ status: 422 });
+    expect((await admin.do("GET", "/pools")).body.pools).toEqual([]);
+    const { status, body } = await admin.send("PUT", "/document?wait=10s", sent);
+    expect([status, body.applied.map(({ step }: { readonly step: string }) => step)]).toEqual([
+      200,
+      ["pool shop", "routes"],
+    ]);
+    for (const { convergence } of body.applied) expect(convergence).toMatchObject({ governsAtMs: null });
+  });
+
   it("changes nothing when it is put back as it was", async () => {
     const admin = await start();
     await arrange(admin);

@@ -191,8 +191,8 @@ it("takes forged signatures for guesses at an operator's token", async () => {
   }
   const { status, headers } = await cluster.ask({ headers: { ...from, "ring-trace": signed } });
   expect([status, "ring-trace" in headers]).toEqual([200, false]);
-  expect((await admin.send("GET", "/status", undefined, from)).status).toBe(429);
-  expect((await admin.send("GET", "/status")).status).toBe(200);
+  // Requests that anybody can send keep nobody from the admin API.
+  expect((await admin.send("GET", "/status", undefined, from)).status).toBe(200);
 });
 
 it("lets only operators ask, and shows no secret", async () => {

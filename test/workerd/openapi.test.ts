@@ -11,5 +11,6 @@ it("tells of every endpoint there is, and of no other", () => {
   const told = GROUPS.flatMap(({ operations }) =>
     operations.map(({ method, path }) => `${method.toUpperCase()} /_ring${path}`),
   );
-  expect(told.toSorted()).toEqual(served.toSorted());
+  // One with a guard in front is listed twice.
+  expect(told.toSorted()).toEqual([...new Set(served)].toSorted());
 });

@@ -11,7 +11,7 @@ import { authenticate } from "./auth.ts";
 import { takeBody } from "./body.ts";
 import type { AdminContext } from "./context.ts";
 import { document } from "./document.ts";
-import { readDryRun } from "./dry-run.ts";
+import { readDryRun, takeNoDryRun } from "./dry-run.ts";
 import { explain, issueTrace } from "./explain.ts";
 import { directoryHistory, poolHistory } from "./history.ts";
 import { createOpenApi } from "./openapi.ts";
@@ -54,8 +54,8 @@ export function createAdmin(settings: Settings, limiter: GuessLimiter): Hono<Adm
   admin.route(`${settings.adminPrefix}/pools`, poolHistory);
   admin.route(`${settings.adminPrefix}/pools`, pools);
   admin.route(`${settings.adminPrefix}/routes`, routes);
-  admin.post(`${settings.adminPrefix}/traces`, issueTrace);
-  admin.post(`${settings.adminPrefix}/explain`, explain);
+  admin.post(`${settings.adminPrefix}/traces`, takeNoDryRun, issueTrace);
+  admin.post(`${settings.adminPrefix}/explain`, takeNoDryRun, explain);
   admin.get(`${settings.adminPrefix}/status`, async (context) => {
     const view = await readObject<DirectoryView>(context.env.DIRECTORY, DIRECTORY_NAME, "view");
     return view.ok ? versioned(context, view.value.version, view.value) : refused(context, view.refusal);

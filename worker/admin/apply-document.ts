@@ -8,6 +8,8 @@ import { ObjectUnavailable } from "../core/object-unavailable.ts";
 import { refused, unavailable } from "./answer.ts";
 import { changeDirectory, changePool, isThere } from "./change.ts";
 import type { AdminContext } from "./context.ts";
+import { directoryOf } from "./routes.ts";
+import { convergenceOf, type Publisher } from "./wait.ts";
 
 /** What a document is to be applied to, as it was when it was checked. */
 export interface Base {
@@ -26,6 +28,8 @@ export interface Base {
 interface Step {
   /** For people: `pool shop`. */
   readonly name: string;
+  /** The object that publishes what is changed. */
+  readonly publisher: Publisher;
   run(): Promise<Result<Applied>>;
 }
 
@@ -39,6 +43,7 @@ export function createSteps(
   base: Base,
 ): readonly Step[] {
   const listing = new Listing(context, base.directory);
+  const ring = (name: PoolName): Publisher => ({ namespace: context.env.RING, name });
   const documents = new Map(sent.pools.map(({ name, document }) => [name, document]));
   const puts = base.pools.flatMap(({ name, precondition }): readonly Step[] => {
     const document = documents.get(name);
@@ -47,16 +52,20 @@ export function createSteps(
       precondition === null
         ? null
         : changePool(context, name, { kind: "put-pool", document }, ok(precondition));
-    return [{ name: `pool ${name}`, run: () => putListed(listing, name, put) }];
+    return [{ name: `pool ${name}`, publisher: ring(name), run: () => putListed(listing, name, put) }];
   });
   const routes: readonly Step[] = base.areRoutesNew
-    ? [{ name: "routes", run: () => listing.putRoutes(sent.routes) }]
+    ? [{ name: "routes", publisher: directoryOf(context), run: () => listing.putRoutes(sent.routes) }]
     : [];
   const removals = base.removed.map(({ name, version }): Step => {
     const precondition = ok({ ifMatch: version === null ? null : [version], ifAbsent: false });
     const remove = (): Promise<Result<Applied>> | null =>
       version === null ? null : changePool(context, name, { kind: "delete-pool" }, precondition);
-    return { name: `removal of pool ${name}`, run: () => removeListed(listing, name, remove) };
+    return {
+      name: `removal of pool ${name}`,
+      publisher: ring(name),
+      run: () => removeListed(listing, name, remove),
+    };
   });
   return [...puts, ...routes, ...removals];
 }
@@ -94,9 +103,16 @@ async function removeListed(
   }
 }
 
-/** Takes one step after the other. Where one is refused, the answer says which were taken and which remain. */
-export async function applySteps(context: Context<AdminContext>, steps: readonly Step[]): Promise<Response> {
-  const applied: { readonly step: string; readonly version: number }[] = [];
+/**
+ * Takes one step after the other. Where one is refused, the answer says which were taken and which remain. Where the caller
+ * waits, it comes when all of them govern everywhere, or with 202 when that takes longer.
+ */
+export async function applySteps(
+  context: Context<AdminContext>,
+  steps: readonly Step[],
+  waitMs: number | null,
+): Promise<Response> {
+  const applied: (Applied & { readonly step: string })[] = [];
   for (const [index, step] of steps.entries()) {
     const progress = { applied, remaining: steps.slice(index).map(({ name }) => name) };
     try {
@@ -109,7 +125,17 @@ export async function applySteps(context: Context<AdminContext>, steps: readonly
       return unavailable(context, progress);
     }
   }
-  return context.json({ applied, remaining: [] });
+  if (waitMs === null) return context.json({ applied, remaining: [] });
+  const waited = await Promise.all(
+    steps.map(async ({ publisher }, index) => {
+      const change = applied[index];
+      if (change === undefined) throw new Error("a step was not taken");
+      const convergence = await convergenceOf(context, publisher, { version: change.version, waitMs });
+      return { ...change, convergence };
+    }),
+  );
+  const isGoverning = waited.every(({ convergence }) => convergence?.governsAtMs === null);
+  return context.json({ applied: waited, remaining: [] }, isGoverning ? 200 : 202);
 }
 
 /** The directory as this document finds and changes it. Where anybody else changes it meanwhile, nothing more succeeds. */

@@ -13,6 +13,7 @@ import { ALWAYS } from "./change.ts";
 import { type AdminContext, readAuthor, readBody } from "./context.ts";
 import { checkOrigins, checkSize } from "./origins.ts";
 import { previewDocument } from "./preview-document.ts";
+import { readWait } from "./wait.ts";
 
 type DocumentContext = Context<AdminContext>;
 
@@ -33,6 +34,8 @@ async function show(context: DocumentContext): Promise<Response> {
 
 /** Makes everything as the document says: all of it is checked first, then one thing after the other is changed. */
 async function put(context: DocumentContext): Promise<Response> {
+  const waitMs = readWait(context);
+  if (!waitMs.ok) return refused(context, waitMs.refusal);
   const sent = await read(context);
   if (!sent.ok) return refused(context, sent.refusal);
   context.set("occasion", "PUT /document");
@@ -40,7 +43,7 @@ async function put(context: DocumentContext): Promise<Response> {
   if (!base.ok) return refused(context, base.refusal);
   return context.get("isDryRun")
     ? previewDocument(context, sent.value, base.value)
-    : applySteps(context, createSteps(context, sent.value, base.value));
+    : applySteps(context, createSteps(context, sent.value, base.value), waitMs.value);
 }
 
 async function read(context: DocumentContext): Promise<Result<DirectoryDocument>> {

@@ -23,6 +23,14 @@ export const readDryRun: MiddlewareHandler<AdminContext> = async (context, next)
   return undefined;
 };
 
+/** For what is asked by POST and changes nothing: a dry run of it would be the same, keys and signatures included. */
+export const takeNoDryRun: MiddlewareHandler<AdminContext> = async (context, next) => {
+  if (context.get("isDryRun"))
+    return refused(context, invalid("dry_run", "1", "must not be sent here: nothing is changed"));
+  await next();
+  return undefined;
+};
+
 /** Answers with what a change of a pool would do. Nothing is done. */
 export async function previewPoolChange(
   context: Context<AdminContext>,

@@ -15,6 +15,7 @@ import { backends } from "./backends.ts";
 import { changeDirectory, changePool, isThere, putDocument } from "./change.ts";
 import { type AdminContext, noPoolNamed, readName, readPrecondition } from "./context.ts";
 import { drains } from "./drains.ts";
+import { takeNoDryRun } from "./dry-run.ts";
 import { checkWebhooks } from "./origins.ts";
 import {
   apply,
@@ -70,7 +71,7 @@ export const pools = new Hono<AdminContext>()
     withBody(context, NothingSchema, (pool) => apply(context, pool, { kind: "rotate-keys" })),
   )
   // No GET, so that a viewer, who may only read, does not get the keys.
-  .post("/:pool/tokens/quic-lb-export", (context) =>
+  .post("/:pool/tokens/quic-lb-export", takeNoDryRun, (context) =>
     withBody(context, NothingSchema, async (pool) => {
       const exported = await callObject<QuicLbExport>(context.env.RING, pool, "exportTokens", {});
       return exported.ok

@@ -53,7 +53,8 @@ export async function written(
   return versioned(context, version, { ...applied, convergence }, isGoverning ? status : 202);
 }
 
-async function convergenceOf(
+/** How far a change has come, or came while it was waited for; null: nobody can tell. */
+export async function convergenceOf(
   context: Context<AdminContext>,
   publisher: Publisher,
   asked: ConvergenceRequest,

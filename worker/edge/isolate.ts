@@ -15,7 +15,10 @@ export class Isolate {
   readonly directory = new EdgeDirectory(this.id, (routes) => this.#keepPools(routes));
   #curtain: TokenCurtain | null = null;
   readonly headerWatch = new HeaderWatch();
-  readonly guessLimiter = new GuessLimiter();
+  /** Of tokens sent to the admin API. */
+  readonly tokenGuesses = new GuessLimiter();
+  /** Of tokens that traces are signed with: apart, as anybody may send such requests from where an operator sits, too. */
+  readonly traceGuesses = new GuessLimiter();
   readonly #pools = new Map<PoolName, EdgePool>();
 
   constructor(env: Env) {

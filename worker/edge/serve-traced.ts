@@ -14,13 +14,14 @@ export async function serveTraced(
   serve: (passage: Passage) => Response | Promise<Response>,
 ): Promise<Response> {
   const { traceHeader, env, headers: received } = passage;
-  const { guessLimiter } = passage.isolate;
+  const { traceGuesses } = passage.isolate;
   const nowMs = clock();
   const network = networkOf(received.get("cf-connecting-ip") ?? "");
-  if (guessLimiter.waitMs(network, nowMs) > 0) return serve(passage);
+  if (traceGuesses.waitMs(network, nowMs) > 0) return serve(passage);
   const worth = await checkTrace(traceHeader ?? "", env["OPERATOR_TOKENS"], nowMs);
-  if (worth === "forged") guessLimiter.countWrong(network, nowMs);
+  if (worth === "forged") traceGuesses.countWrong(network, nowMs);
   if (worth !== "signed") return serve(passage);
+  traceGuesses.countRight(network);
   const tracer = new Tracer();
   passage.tracer = tracer;
   const answer = await serve(passage);

@@ -94,22 +94,22 @@ export const ConvergenceSchema = of<Convergence>()(v.object(convergenceEntries))
 
 export const PresentConvergenceSchema = v.object({ version: VersionSchema, ...convergenceEntries });
 
-export const AppliedSchema = of<Applied>()(
-  v.object({
-    version: VersionSchema,
-    created: v.pipe(FlagSchema, v.description("it did not exist before")),
-    changes: v.pipe(
-      v.array(ChangeSchema),
-      v.description("every difference; none if all was so already, and then the version is the same"),
+const appliedEntries = {
+  version: VersionSchema,
+  created: v.pipe(FlagSchema, v.description("it did not exist before")),
+  changes: v.pipe(
+    v.array(ChangeSchema),
+    v.description("every difference; none if all was so already, and then the version is the same"),
+  ),
+  convergence: v.optional(
+    v.pipe(
+      v.nullable(ConvergenceSchema),
+      v.description("only with wait; null: the change stands, and nobody could tell how far it has come"),
     ),
-    convergence: v.optional(
-      v.pipe(
-        v.nullable(ConvergenceSchema),
-        v.description("only with wait; null: the change stands, and nobody could tell how far it has come"),
-      ),
-    ),
-  }),
-);
+  ),
+};
+
+export const AppliedSchema = of<Applied>()(v.object(appliedEntries));
 
 const PercentSchema = v.pipe(v.number(), v.minValue(0), v.maxValue(100));
 
@@ -209,14 +209,7 @@ export const DirectoryExportSchema = v.object({
 });
 
 const progressEntries = {
-  applied: v.array(
-    v.object({
-      step: TextSchema,
-      version: VersionSchema,
-      created: FlagSchema,
-      changes: v.array(ChangeSchema),
-    }),
-  ),
+  applied: v.array(v.object({ step: TextSchema, ...appliedEntries })),
   remaining: v.array(TextSchema),
 };
 
