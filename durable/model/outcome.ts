@@ -2,8 +2,9 @@
  * What became of one attempt at a backend. `answered`: a response below 500. `deliberate_error`: a 5xx that the pool does
  * not hold against its backends. `server_error`: one that it does. `gateway_error`: one that it does, of 502, 503 and 504.
  * `unreachable`: no answer, by exception or by a 52x, 530 or `error code: 1003` of the platform. `timed_out`: no response
- * headers in time. `client_gone`: the client left first. `outrun`: given up before its time, since another backend, asked as
- * well, was quicker, or the request's total time was over. These two blame nobody. `cut`: its answer broke off, or fell silent
+ * headers in time. `client_gone`: the client left first, broke off its upload
+ * or stopped sending it, or may have done so: no answer came to one of unknown length. `outrun`: given up before its time, since another backend, asked as
+ * well, was quicker, or the request's total time left it too little. These two blame nobody. `cut`: its answer broke off, or fell silent
  * for too long, after the headers; counted beside the outcome that these had.
  */
 export const OUTCOMES = [

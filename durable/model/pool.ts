@@ -201,12 +201,16 @@ const poolEntries = {
   connections: v.optional(record(connectionsEntries), {}),
   tokens: v.optional(TokensSchema, {}),
   sessions: v.optional(SessionsSchema, {}),
-  /** A backend that sent no response headers by then is answered for with 504. Default 15000. */
+  /**
+   * A backend that sent no response headers by then is answered for with 504, milliseconds. Default 15000. It counts from when the
+   * backend has the whole request; from the beginning if that has a body without `Content-Length`.
+   */
   headerTimeoutMs: v.optional(HeaderTimeoutSchema, 15_000),
   /**
    * A response that is followed is broken off when its backend has sent nothing for so long, milliseconds. Default 5 minutes,
    * as Envoy's `stream_idle_timeout`; null: never. The time in which the client takes what has come does not count. Event
-   * streams need a comment now and then. Ignored for responses that pass untouched.
+   * streams need a comment now and then. Ignored for responses that pass untouched. A client that sends nothing of its upload for
+   * so long is answered 408.
    */
   bodyIdleTimeoutMs: v.optional(v.nullable(IdleTimeoutSchema), 300_000),
   /**

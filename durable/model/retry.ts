@@ -13,8 +13,8 @@ const budgetEntries = {
 
 const hedgeEntries = {
   /**
-   * When there are no response headers so long after an attempt began, another backend is asked as well, milliseconds,
-   * 1…60000. Default null: never. About what 95 % of requests take is a good choice; less asks twice without need.
+   * When there are no response headers so long after an attempt began and the whole request was here, another backend is asked as
+   * well, milliseconds, 1…60000. Default null: never. About what 95 % of requests take is a good choice; less asks twice without need.
    */
   afterMs: v.optional(v.nullable(integer(1, 60_000)), null),
   /** Hedges of one isolate in 10 s, percent of the requests of that time that might be hedged, 0…100. Default 10. */
@@ -43,8 +43,13 @@ export const RetrySchema = record({
   backoffMs: v.optional(integer(0, 10_000), 25),
   /** No retry waits longer, milliseconds, unless a backend asks for it by `Retry-After`. Default 250. */
   maxBackoffMs: v.optional(integer(0, 60_000), 250),
-  /** No attempt begins later than this after the request came, milliseconds. Default 30000. */
-  totalTimeoutMs: v.optional(integer(10, 600_000), 30_000),
+  /**
+   * No attempt begins or waits for headers later than this after the request came, milliseconds; the time in which the client
+   * sends its body does not count. Default 45000. An attempt that another may follow after a timeout waits for its share of
+   * what is left at most: this, divided by `maxAttempts`, for the first. A value below `maxAttempts` header timeouts shortens
+   * them, so it should be `maxAttempts` times what slow answers take, or more.
+   */
+  totalTimeoutMs: v.optional(integer(10, 600_000), 45_000),
   /** How many retries one isolate allows itself, so that they do not make a failure worse. */
   budget: v.optional(record(budgetEntries), {}),
   /**

@@ -37,8 +37,16 @@ class Attempted implements Guarded {
     return this.#see("received", response);
   }
 
+  discard(): void {
+    this.seen.push("discarded");
+  }
+
   fail(): Response {
     return this.#see("failed", new Response(null, { status: 502 }));
+  }
+
+  putOffMs(): number | null {
+    return null;
   }
 
   giveUp(): Response {

@@ -141,6 +141,12 @@ describe("a backend that gives no answer", () => {
       "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nab",
     ],
     ["answers with a status that there is not", "HTTP/1.1 999 Odd\r\nContent-Length: 2\r\n\r\nab"],
+    ["switches to another protocol unasked", "HTTP/1.1 101 Switch\r\nContent-Length: 5\r\n\r\nhello"],
+    [
+      "switches to WebSocket unasked",
+      "HTTP/1.1 101 Switch\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nhello",
+    ],
+    ["switches to a stream", "HTTP/1.1 101 Switch\r\nContent-Type: text/event-stream\r\n\r\nhello"],
     ["does so at length", `HTTP/1.1 600 Odd\r\nContent-Length: 300000\r\n\r\n${"x".repeat(300_000)}`],
   ])("is 502 when it %s", async (_, bytes) => {
     expect(problemIn(await answerOfBytes(bytes))).toEqual([502, "Backend unreachable"]);

@@ -265,3 +265,65 @@ it("blames who failed, and not who saved it", async () => {
     .not.toEqual(before);
   expect((await blamed()).at(1)).toEqual(["good", 0]);
 });
+
+/** How many attempts each is blamed for that timed out. */
+async function timedOut(): Promise<unknown> {
+  await send("GET");
+  const { body } = await cluster.admin.do("GET", "/pools/default/status");
+  return body.backends.map(({ outcomes }: BackendStatus) => outcomes.timed_out);
+}
+
+it("finds out one that hangs, and saves the request, though the total is shorter than the header timeout", async () => {
+  await pool({ retry: { totalTimeoutMs: 600 }, health: {} });
+  const [before] = Object.values((await timedOut()) as number[]);
+  bad.handle = () => {};
+  const beganMs = performance.now();
+  const statuses = [];
+  for (let request = 0; request < 6; request++) statuses.push((await send("GET")).status);
+  expect(statuses).toEqual(Array(6).fill(200));
+  // Once a third of the total, and not again: it is skipped.
+  expect(performance.now() - beganMs).toBeLessThan(600);
+  expect(bad.got).toHaveLength(2);
+  await expect.poll(timedOut, SOON).toEqual([(before ?? 0) + 1, 0]);
+});
+
+it("gives a request that will not be tried again all of the total", async () => {
+  await pool({ retry: { totalTimeoutMs: 600 } });
+  bad.handle = (_, response) => void setTimeout(() => response.end("late"), 400);
+  expect(await (await send("POST", "an order")).text()).toBe("late");
+});
+
+it("ends an upload at its backend when that times out, though its request lives on elsewhere", async () => {
+  await pool({ headerTimeoutMs: 300 });
+  good.handle = (_, response) =>
+    response.writeHead(200, { "content-type": "text/event-stream" }).write("data: 1\n\n");
+  const closed = new Promise((resolve) => {
+    bad.handle = (_, response) => response.once("close", resolve);
+  });
+  const answer = await send("PUT", "a body");
+  expect(answer.status).toBe(200);
+  await closed;
+  await answer.body?.cancel();
+});
+
+it("ends an attempt beside another when it times out, though that goes on", async () => {
+  await pool({ headerTimeoutMs: 300, retry: { hedge: { afterMs: 200, percent: 100 } } });
+  const asked = new Promise<ServerResponse>((resolve) => {
+    good.handle = (_, response) => resolve(response);
+  });
+  const closed = new Promise((resolve) => {
+    bad.handle = (_, response) => response.once("close", resolve);
+  });
+  const answer = send("GET");
+  await closed;
+  (await asked).end("good");
+  expect(await (await answer).text()).toBe("good");
+});
+
+it("is told of early data by the header, whatever it says", async () => {
+  await pool();
+  bad.handle = say(425);
+  expect((await send("POST", "an order")).status).toBe(200);
+  for (const value of ["1", "1, 1", "0", "true"])
+    expect((await send("POST", "an order", { "early-data": value })).status).toBe(425);
+});

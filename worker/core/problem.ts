@@ -1,6 +1,6 @@
 /** Why a request of the data plane was answered by us and not by a backend. */
 export interface Problem {
-  readonly status: 400 | 404 | 502 | 503 | 504 | 508;
+  readonly status: 400 | 404 | 408 | 502 | 503 | 504 | 508;
   readonly title: string;
   /** One sentence for whoever sees it: nothing secret, no address. */
   readonly detail: string;
@@ -11,6 +11,18 @@ export const BAD_TARGET: Problem = {
   status: 400,
   title: "Bad request",
   detail: "The request's URL makes no sense.",
+};
+
+export const BROKEN_UPLOAD: Problem = {
+  status: 400,
+  title: "Broken upload",
+  detail: "The request's body broke off or made no sense.",
+};
+
+export const SLOW_UPLOAD: Problem = {
+  status: 408,
+  title: "Upload timed out",
+  detail: "The rest of the request's body did not come in time.",
 };
 
 export const NO_ROUTE: Problem = {

@@ -29,8 +29,15 @@ export interface Guarded {
   readonly passage: Living;
   /** The backend's response headers are here. */
   receive(response: Response): Response | Promise<Response>;
+  /** They are here too late: the wait was over. */
+  discard(response: Response): void;
   /** There will be none. */
   fail(): Response | Promise<Response>;
+  /**
+   * The deadline is here: how long it has to be put off, milliseconds, because the backend was owed something itself. Null: not at
+   * all.
+   */
+  putOffMs(nowMs: EpochMs): number | null;
   /** There are none at the deadline. */
   giveUp(): Response | Promise<Response>;
   /**
@@ -62,7 +69,10 @@ export class HeaderWatch {
       work.then(
         (response) => {
           this.#waits.delete(wait);
-          if (!wait.end()) return;
+          if (!wait.end()) {
+            guarded.discard(response);
+            return;
+          }
           try {
             resolve(guarded.receive(response));
           } catch (error) {
@@ -114,7 +124,7 @@ class Wait {
   readonly guarded: Guarded;
   readonly sinceMs: EpochMs;
   readonly #resolve: (answer: Response | Promise<Response>) => void;
-  readonly #deadlineMs: EpochMs;
+  #deadlineMs: EpochMs;
   #isOver = false;
   #isAttended = false;
   #calledMs: EpochMs | null = null;
@@ -167,9 +177,17 @@ class Wait {
     if (this.#isOver || this.#isAttended) return;
     this.#isAttended = true;
     const { passage } = this.guarded;
-    const timer = setTimeout(() => {
-      if (this.end()) this.#resolve(this.guarded.giveUp());
-    }, this.#deadlineMs - clock());
+    let timer: ReturnType<typeof setTimeout>;
+    const setTimer = (): void => {
+      timer = setTimeout(() => {
+        const putOffMs = this.guarded.putOffMs(clock());
+        if (putOffMs !== null) {
+          this.#deadlineMs = after(clock(), putOffMs);
+          setTimer();
+        } else if (this.end()) this.#resolve(this.guarded.giveUp());
+      }, this.#deadlineMs - clock());
+    };
+    setTimer();
     const leave = (): void => {
       if (this.end()) this.guarded.abandon(clock());
     };

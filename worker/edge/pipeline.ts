@@ -7,6 +7,7 @@ import type { Choice, Choosing, Chosen } from "../core/choice.ts";
 import { Client } from "../core/client.ts";
 import { hasLooped, requestHeaders, tellInheritance } from "../core/headers.ts";
 import type { Notes } from "../core/notes.ts";
+import { type Patience, patienceFor } from "../core/patience.ts";
 import type { PoolView } from "../core/pool-view.ts";
 import {
   FULL,
@@ -17,6 +18,7 @@ import {
   type Problem,
   SESSION_LOST,
   SHED,
+  TIMED_OUT,
   UNREACHABLE,
 } from "../core/problem.ts";
 import { decideRetry, type Failure, mayHedge, retryRules } from "../core/retry.ts";
@@ -36,7 +38,7 @@ import type { Passage } from "./passage.ts";
 import { type Lane, Race } from "./race.ts";
 import { serveTraced } from "./serve-traced.ts";
 import { TRACE_HEADER } from "./trace-signature.ts";
-import { Tries } from "./tries.ts";
+import { type Body, Tries } from "./tries.ts";
 import { waitForRoom } from "./wait-for-room.ts";
 
 /** Where it goes, and for whom. */
@@ -82,15 +84,15 @@ function holdTable(passage: Passage): Answer {
   const { leased } = isolate.directory;
   const nowMs = clock();
   const table = leased.fresh(nowMs);
-  if (table !== null) return findPool(passage, { document: table, isDegraded: false }, nowMs);
+  if (table !== null) return findPool(passage, { document: table, isDegraded: false }, nowMs, nowMs);
   return leased
     .obtain(env, passage, nowMs)
     .then((obtained) =>
-      obtained === null ? answerProblem(NO_SNAPSHOT, request) : findPool(passage, obtained, clock()),
+      obtained === null ? answerProblem(NO_SNAPSHOT, request) : findPool(passage, obtained, nowMs, clock()),
     );
 }
 
-function findPool(passage: Passage, table: Obtained<RoutingTable>, nowMs: EpochMs): Answer {
+function findPool(passage: Passage, table: Obtained<RoutingTable>, beganMs: EpochMs, nowMs: EpochMs): Answer {
   const { request, headers, target, isolate } = passage;
   const destination = matchRoute(isolate.directory.index, passage);
   if (destination === null) {
@@ -107,7 +109,7 @@ function findPool(passage: Passage, table: Obtained<RoutingTable>, nowMs: EpochM
   }
   const client = new Client(headers, request.cf, target.query, isolate.settings.front);
   passage.tracer?.routed(table.document, isolate.directory.leased.freshness(nowMs), destination, client);
-  const tries = new Tries(passage, nowMs);
+  const tries = new Tries(passage, beganMs);
   const way: Way = { destination, deployment, client, tries, isDegraded: table.isDegraded, passedOn: null };
   return to instanceof Split
     ? findSide(passage, way, to, nowMs)
@@ -157,10 +159,13 @@ function doWithoutSnapshot(passage: Passage, passedOn: PassedOn | null): Answer 
 }
 
 function attempt(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs): Answer {
-  const { tries } = way;
+  const { destination, tries } = way;
   const { view, tally } = pool;
   if (view === null) return answerProblem(NO_SNAPSHOT, passage.request);
   const { config } = view.snapshot;
+  // What it waited for was a snapshot, or its turn to be tried again.
+  if (tries.elapsedMs(nowMs) >= retryRules(config.retry, destination.retry).totalTimeoutMs)
+    return answerProblem(tries.isFirst ? NO_SNAPSHOT : TIMED_OUT, passage.request);
   if (tries.backends.size === 0) {
     way.passedOn?.pool.tally.countIncident("fallback");
     tally.countProtocol(way.client.protocol);
@@ -181,7 +186,7 @@ function awaitRoom(passage: Passage, way: Way, turn: Turn): Answer {
   const { pool, view, asked } = turn;
   const { config } = view.snapshot;
   const { nowMs, tried } = asked;
-  const leftMs = retryRules(config.retry, destination.retry).totalTimeoutMs - (nowMs - tries.beganMs);
+  const leftMs = retryRules(config.retry, destination.retry).totalTimeoutMs - tries.elapsedMs(nowMs);
   const timeoutMs = Math.min(config.waiting.timeoutMs, leftMs);
   const tracer = traceAttempt(passage, pool, "WR", nowMs);
   const waiting = { ...asked, notes: tracer?.notes };
@@ -213,11 +218,15 @@ function carryOut(passage: Passage, way: Way, turn: Turn, choice: Choice, nowMs:
   if (tries.backends.size === 1) pool.hedgeBudget.deposit(nowMs);
   const race = new Race();
   race.start((lane) => makeAttempt(passage, way, turn, { choice, retry, body, lane, nowMs }));
-  race.later(afterMs, () => {
+  const late = (): void => {
     if (pool.leased.fresh(clock()) !== null) return hedge(passage, way, turn, retry, race);
     void pool.leased.obtain(passage.env, passage, clock()).then((obtained) => {
       if (obtained !== null && race.other() !== null) hedge(passage, way, turn, retry, race);
     });
+  };
+  // While the client is still sending, no backend is slow.
+  tries.whenWhole(() => {
+    if (race.other() !== null) race.later(afterMs, late);
   });
   return race.answer;
 }
@@ -226,7 +235,7 @@ function carryOut(passage: Passage, way: Way, turn: Turn, choice: Choice, nowMs:
 interface Sending {
   readonly choice: Chosen;
   readonly retry: RetryConfig;
-  readonly body: ReadableStream | null;
+  readonly body: Body;
   readonly lane: Lane | null;
   readonly nowMs: EpochMs;
 }
@@ -239,16 +248,16 @@ function makeAttempt(passage: Passage, way: Way, turn: Turn, sending: Sending): 
   const { config } = view.snapshot;
   if (choice.hasMigrated) pool.tally.countIncident("migration");
   if (choice.isDesperate || view.isPanicking(channel.backend)) pool.tally.countIncident("panic");
-  const leftMs = retry.totalTimeoutMs - (nowMs - tries.beganMs);
-  const headerTimeoutMs = destination.headerTimeoutMs ?? config.headerTimeoutMs;
+  const { timeoutMs, isShortened } = patience(way, turn, retry, nowMs);
   return forward(passage, {
     pool,
     channel,
     path: rewritePath(destination, passage.target.path) + passage.target.query,
     headers: backendHeaders(passage, way, choice),
     body,
-    headerTimeoutMs: Math.min(headerTimeoutMs, leftMs),
-    isShortened: leftMs < headerTimeoutMs,
+    headerTimeoutMs: timeoutMs,
+    isShortened,
+    isRetry: tries.attempts > 1,
     bodyIdleTimeoutMs: destination.bodyIdleTimeoutMs ?? config.bodyIdleTimeoutMs,
     webSocketIdleTimeoutMs: destination.webSocketIdleTimeoutMs ?? config.webSocketIdleTimeoutMs,
     nowMs,
@@ -258,6 +267,25 @@ function makeAttempt(passage: Passage, way: Way, turn: Turn, sending: Sending): 
     lane,
     tracer,
   });
+}
+
+/** How long an attempt at the pool waits for its headers. Only where time may become short it matters who could be next. */
+function patience(
+  { destination, tries, passedOn }: Way,
+  turn: Turn,
+  retry: RetryConfig,
+  nowMs: EpochMs,
+): Patience {
+  const { pool, view } = turn;
+  const headerTimeoutMs = destination.headerTimeoutMs ?? view.snapshot.config.headerTimeoutMs;
+  const leftMs = retry.totalTimeoutMs - tries.elapsedMs(nowMs);
+  const isAmple = leftMs >= retry.maxAttempts * headerTimeoutMs;
+  const hasNext = (): boolean =>
+    view.admitsBeside(tries.backends) || (passedOn === null && pool.fallback !== null);
+  // What may be hedged is what may be retried after silence.
+  const isLast = isAmple || !mayHedge(tries.describe(nowMs, 0), retry) || !hasNext();
+  const attemptsLeft = isLast ? 1 : 1 + retry.maxAttempts - tries.attempts;
+  return patienceFor(headerTimeoutMs, leftMs, attemptsLeft, retry);
 }
 
 /** Whether it may go to a second backend while the first is silent. What a chain may bind has its state at one backend. */

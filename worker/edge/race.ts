@@ -18,7 +18,7 @@ export class Lane {
     this.#race = race;
   }
 
-  /** Aborted when another attempt was quicker. */
+  /** Aborted when another attempt was quicker, or its own has failed. */
   get signal(): AbortSignal {
     return this.#controller.signal;
   }
@@ -46,6 +46,7 @@ export class Lane {
   /** Its attempt has failed: what another one comes to that is still under way; null when none is. */
   fail(): Promise<Response> | null {
     this.#isOpen = false;
+    this.#controller.abort();
     const other = this.#race.other();
     if (other === null) this.#race.end();
     return other;
