@@ -1,11 +1,12 @@
 import { createExecutionContext } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { DEFAULT_POOL } from "../../durable/model/names.ts";
 import { OUTCOMES, zeros } from "../../durable/model/outcome.ts";
 import { DEFAULT_POOL_CONFIG } from "../../durable/model/pool.ts";
 import { after, epochMs } from "../../durable/model/time.ts";
 import { Availability } from "../../worker/core/availability.ts";
+import type { Failure } from "../../worker/core/retry.ts";
 import { SubChannel } from "../../worker/core/sub-channel.ts";
 import { parseTarget } from "../../worker/core/target.ts";
 import { forward } from "../../worker/edge/forward.ts";
@@ -59,6 +60,8 @@ class Trial {
   readonly client = new AbortController();
   readonly backend = Promise.withResolvers<Response>();
   readonly response: Promise<Response>;
+  /** As what it was offered for a retry; null: it was not. */
+  failure: Failure["kind"] | null = null;
 
   constructor({ waitedMs = WAITED_MS, timeoutMs = TIMEOUT_MS, isShortened = false, body = null }: Told = {}) {
     const target = parseTarget(URL_ASKED);
@@ -78,7 +81,10 @@ class Trial {
       path: "/",
       body: { stream: request.body, copy: null },
       retry: DEFAULT_POOL_CONFIG.retry,
-      onFailure: () => null,
+      onFailure: (failure) => {
+        this.failure = failure.kind;
+        return null;
+      },
       headers: new Headers(),
       headerTimeoutMs: timeoutMs,
       isShortened,
@@ -206,5 +212,88 @@ describe("an attempt tells its sub-channel once, and ends once", () => {
     await expect
       .poll(() => trial.told())
       .toEqual({ outcomes: null, inFlight: 0, latencyMs: about(WAITED_MS) });
+  });
+});
+
+/** An answer at which even a look throws. */
+function untouchable(): Response {
+  return Object.defineProperty(new Response("oh"), "headers", {
+    get: () => {
+      throw new TypeError("no headers for you");
+    },
+  });
+}
+
+function breakingStream(): Response {
+  const body = new ReadableStream({
+    type: "bytes",
+    pull: (controller) => controller.error(new Error("reset")),
+  });
+  return new Response(body, { headers: { "content-type": "text/event-stream" } });
+}
+
+type Comes = (trial: Trial) => void;
+
+function answers(make: () => Response): Comes {
+  return ({ backend }) => backend.resolve(make());
+}
+
+function throws(message: string): Comes {
+  return ({ backend }) => backend.reject(new Error(message));
+}
+
+function leavesAnd(then: Comes): Comes {
+  return (trial) => {
+    trial.client.abort();
+    then(trial);
+  };
+}
+
+const ONE_BODY = { body: "an upload" };
+const NOTHING = (): void => {};
+const LOST = throws("Network connection lost.");
+const STATUS = (status: number) => answers(() => new Response("page", { status }));
+
+/*
+ * What may come of an attempt, through to the sub-channel and to whoever decides on a retry: the outcomes counted, as what it is
+ * offered for a retry (null: not at all, whatever the method), and the status the client gets if there is none.
+ */
+describe("what comes of an attempt", () => {
+  it.each<readonly [string, Told, Comes, readonly string[], Failure["kind"] | null, number]>([
+    ["a reset before the headers", {}, LOST, ["unreachable"], "broken", 502],
+    ["an exception", {}, throws("internal error; reference = x"), ["unreachable"], "broken", 502],
+    ["a malformed answer", {}, STATUS(520), ["unreachable"], "broken", 502],
+    ["no connection", {}, STATUS(521), ["unreachable"], "not_sent", 502],
+    ["no connection in time", {}, STATUS(522), ["unreachable"], "not_sent", 502],
+    ["no route", {}, STATUS(523), ["unreachable"], "not_sent", 502],
+    ["no handshake", {}, STATUS(525), ["unreachable"], "not_sent", 502],
+    ["no certificate", {}, STATUS(526), ["unreachable"], "not_sent", 502],
+    ["an error of the platform's", {}, STATUS(527), ["unreachable"], "broken", 502],
+    ["no name", {}, STATUS(530), ["unreachable"], "not_sent", 502],
+    ["no address", {}, answers(() => fromPlatform("error code: 1003")), ["unreachable"], "not_sent", 502],
+    ["another refusal", {}, answers(() => fromPlatform("error code: 1020")), ["answered"], null, 403],
+    ["the platform's timeout", {}, STATUS(524), ["timed_out"], "broken", 504],
+    ["our timeout", { timeoutMs: 1_000 }, NOTHING, ["timed_out"], "broken", 504],
+    ["one with little time", { timeoutMs: 1_000, isShortened: true }, NOTHING, ["outrun"], "broken", 504],
+    ["a reset after the headers", {}, answers(breakingStream), ["answered", "cut"], null, 200],
+    ["one that makes us stumble", {}, answers(untouchable), ["unreachable"], null, 502],
+    ["too early", {}, STATUS(425), ["answered"], "status", 425],
+    ["a gateway's error", {}, STATUS(503), ["gateway_error"], "status", 503],
+    ["a server's error", {}, STATUS(500), ["server_error"], null, 500],
+    ["an answer", {}, STATUS(200), ["answered"], null, 200],
+    ["a client gone, then a reset", ONE_BODY, leavesAnd(LOST), ["client_gone"], null, 502],
+    ["a client gone, then an error", ONE_BODY, leavesAnd(STATUS(522)), ["client_gone"], null, 502],
+    ["a reset under a body of unknown length", ONE_BODY, LOST, ["client_gone"], null, 502],
+    ["a timeout with one", { ...ONE_BODY, timeoutMs: 1_000 }, NOTHING, ["client_gone"], null, 504],
+    ["no connection with one", ONE_BODY, STATUS(521), ["unreachable"], "not_sent", 502],
+  ])("%s", async (_, told, comes, outcomes, failure, status) => {
+    const trial = new Trial(told);
+    comes(trial);
+    const response = await trial.response;
+    expect([response.status, trial.failure]).toEqual([status, failure]);
+    await response.text().catch(() => "cut");
+    await vi.waitUntil(() => trial.channel.inFlight === 0);
+    const counted = Object.entries(trial.told().outcomes ?? {}).filter(([, count]) => count > 0);
+    expect(counted).toEqual(outcomes.map((outcome) => [outcome, 1]));
   });
 });
