@@ -327,3 +327,14 @@ it("is told of early data by the header, whatever it says", async () => {
   for (const value of ["1", "1, 1", "0", "true"])
     expect((await send("POST", "an order", { "early-data": value })).status).toBe(425);
 });
+
+it("waits before the next attempt as long as the first backend asks", async () => {
+  await pool();
+  bad.handle = say(503, { "retry-after": "1" });
+  const beganMs = performance.now();
+  expect((await send("GET")).status).toBe(200);
+  expect(performance.now() - beganMs).toBeGreaterThan(950);
+  // Longer than the total time: its answer is passed on at once.
+  bad.handle = say(503, { "retry-after": "60" });
+  expect((await send("GET")).status).toBe(503);
+});
