@@ -129,8 +129,8 @@ const waitingEntries = {
    * 0: not at all. Long waits keep clients that would do better to try again.
    */
   timeoutMs: v.optional(integer(0, 10_000), 250),
-  /** Requests that wait in one isolate at a time, 1…10000; more are refused at once. Default 100. */
-  maxRequests: v.optional(integer(1, 10_000), 100),
+  /** Requests that wait in one isolate at a time, 1…1000; more are refused at once. Default 100. A freed place may be offered to each of them. */
+  maxRequests: v.optional(integer(1, 1_000), 100),
 };
 
 const shedEntries = {

@@ -148,7 +148,7 @@ it.each([
   ["maxInFlight", 0, "must be an integer 1…10000"],
   ["maxInFlight", 10_001, "must be an integer 1…10000"],
   ["waiting.timeoutMs", 10_001, "must be an integer 0…10000"],
-  ["waiting.maxRequests", 0, "must be an integer 1…10000"],
+  ["waiting.maxRequests", 1_001, "must be an integer 1…1000"],
   ["shed.newPercent", -1, "must be an integer 0…100"],
   ["shed.sessionPercent", 0.5, "must be an integer 0…100"],
 ])("refuses %s of %j", (field, value, range) => {

@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { UNREACHABLE } from "../../worker/core/problem.ts";
+import { answerProblem } from "../../worker/edge/answer-problem.ts";
 import { type Lane, Race } from "../../worker/edge/race.ts";
 
 beforeEach(() => {
@@ -31,6 +33,20 @@ class Attempted {
   bring(text: string): void {
     this.#lane.win();
     this.#answer.resolve(new Response(text));
+  }
+
+  /** Fails by an answer that may still be of use. */
+  hold(text: string): { readonly isDropped: boolean } {
+    const held = { isDropped: false };
+    this.#lane.hold({ use: () => new Response(text), drop: () => (held.isDropped = true) });
+    this.fail(text);
+    return held;
+  }
+
+  /** Comes to nothing at all. */
+  perish(): void {
+    const problem = answerProblem(UNREACHABLE, new Request("http://shop.test/"));
+    this.#answer.resolve(this.#lane.fail() ?? problem);
   }
 
   /** Fails, and answers itself only when nobody else is under way. */
@@ -84,6 +100,29 @@ describe.each(["first", "second"] as const)("the %s attempt", (name) => {
     run[other].fail("broken");
     run[name].fail("broken as well");
     expect(await (await run.race.answer).text()).toBe("broken as well");
+  });
+});
+
+describe("an answer that was worth a retry", () => {
+  it("is the client's when the other attempt comes to nothing", async () => {
+    const { race, first, second } = raceOfTwo();
+    const held = first.hold("busy");
+    second.perish();
+    expect(await (await race.answer).text()).toBe("busy");
+    expect(held.isDropped).toBe(false);
+  });
+
+  it("is dropped when the other one brings an answer, or another such", async () => {
+    const { race, first, second } = raceOfTwo();
+    const held = first.hold("busy");
+    second.bring("here");
+    expect(await (await race.answer).text()).toBe("here");
+    expect(held.isDropped).toBe(true);
+
+    const again = raceOfTwo();
+    const earlier = again.first.hold("busy");
+    const later = again.second.hold("busy as well");
+    expect([earlier.isDropped, later.isDropped]).toEqual([true, false]);
   });
 });
 

@@ -317,3 +317,13 @@ it("hedges by the word of a route", async () => {
   (await quick.arrival()).response.end("quick");
   expect(await textOf(answer)).toBe("quick");
 });
+
+it("answers with what the first backend said when the hedge hangs", async () => {
+  await pool({}, { headerTimeoutMs: 1_000 });
+  const answer = send("GET");
+  const { response } = await slow.arrival();
+  await quick.arrival();
+  response.writeHead(503, { "x-said": "busy" }).end("busy");
+  expect((await answer).headers.get("x-said")).toBe("busy");
+  expect([(await answer).status, await textOf(answer)]).toEqual([503, "busy"]);
+});

@@ -171,7 +171,8 @@ class Exchange implements Guarded, Runner {
       const retryAfterMs = parseRetryAfter(headers.get("retry-after"), clock());
       const again = this.#tryAgain({ kind: "status", status, retryAfterMs });
       if (again !== null) {
-        this.#drop(response);
+        if (lane === null) this.#drop(response);
+        else lane.hold({ use: () => this.#withOwnHeaders(response), drop: () => this.#drop(response) });
         this.#end();
         return again;
       }

@@ -1,7 +1,15 @@
+import { isProblem } from "./answer-problem.ts";
+
 /** An attempt in a race. */
 export interface Runner {
   /** Another one was quicker. Whatever it comes to now, nobody wants it. */
   outrun(): void;
+}
+
+/** A backend's answer that is worth a retry, and better than none. */
+export interface Held {
+  use(): Response;
+  drop(): void;
 }
 
 /** One attempt's part in a race. */
@@ -52,6 +60,11 @@ export class Lane {
     return other;
   }
 
+  /** Its attempt has failed by this answer, which is the client's if all others come to none. */
+  hold(held: Held): void {
+    this.#race.hold(held);
+  }
+
   /** Ends its attempt, if it is still under way. */
   lose(): void {
     if (!this.#isOpen) return;
@@ -69,6 +82,7 @@ export class Lane {
 export class Race {
   readonly #lanes: Lane[] = [];
   readonly #answer = Promise.withResolvers<Response>();
+  #held: Held | null = null;
   #timer: ReturnType<typeof setTimeout> | null = null;
 
   /** What it comes to. */
@@ -82,7 +96,13 @@ export class Race {
     this.#lanes.push(lane);
     lane.answer = begin(lane);
     // One that lost, or left it to another, comes second here.
-    lane.answer.then(this.#answer.resolve, this.#answer.reject);
+    lane.answer.then((answer) => this.#answer.resolve(this.#better(answer)), this.#answer.reject);
+  }
+
+  /** This one instead of a problem of ours. An earlier one is not needed any more. */
+  hold(held: Held): void {
+    this.#held?.drop();
+    this.#held = held;
   }
 
   /** Does something after so long, unless the race is over then, milliseconds. */
@@ -93,6 +113,15 @@ export class Race {
   /** What an attempt comes to that is still under way; null when none is. */
   other(): Promise<Response> | null {
     return this.#lanes.find((lane) => lane.isOpen)?.answer ?? null;
+  }
+
+  #better(answer: Response): Response {
+    const held = this.#held;
+    this.#held = null;
+    if (held === null) return answer;
+    if (isProblem(answer)) return held.use();
+    held.drop();
+    return answer;
   }
 
   /** Nobody else begins, and whoever is under way has lost. */
