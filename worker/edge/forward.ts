@@ -291,7 +291,7 @@ class Exchange implements Guarded, Runner {
 
   /** The response as the client gets it: untouched, unless some header must not pass or one is added. */
   #withOwnHeaders(response: Response, received = response.headers): Response {
-    const dropped = responseHeadersToDrop(received);
+    const dropped = responseHeadersToDrop(received, response.status);
     const added = this.#attempt.addedHeaders?.() ?? null;
     if (dropped === null && added === null) return response;
     const { status, statusText, webSocket } = response;
