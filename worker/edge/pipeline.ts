@@ -27,18 +27,18 @@ import { TOKEN_RANDOM_BYTES } from "../core/sessions.ts";
 import { Split } from "../core/split.ts";
 import { chooseSide } from "../core/split-side.ts";
 import type { Cause } from "../core/trace.ts";
-import type { AttemptTracer } from "../core/tracer.ts";
 import { wishesFor } from "../core/wishes.ts";
 import { answerProblem } from "./answer-problem.ts";
 import type { EdgePool } from "./edge-pool.ts";
 import { stay } from "./elapse.ts";
 import { type AddedHeaders, forward } from "./forward.ts";
+import { isHedged, type Send, type Sending, sendHedged } from "./hedge.ts";
 import { clock, type Obtained } from "./leased.ts";
 import type { Passage } from "./passage.ts";
-import { type Lane, Race } from "./race.ts";
 import { serveTraced } from "./serve-traced.ts";
 import { TRACE_HEADER } from "./trace-signature.ts";
-import { type Body, Tries } from "./tries.ts";
+import { Tries } from "./tries.ts";
+import { type Turn, traceAttempt } from "./turn.ts";
 import { waitForRoom } from "./wait-for-room.ts";
 
 /** Where it goes, and for whom. */
@@ -57,15 +57,6 @@ interface Way {
 interface PassedOn {
   readonly pool: EdgePool;
   readonly why: Reason;
-}
-
-/** One choice of a backend: in which pool, from what, and what it hangs on. */
-interface Turn {
-  readonly pool: EdgePool;
-  readonly view: PoolView;
-  readonly asked: Choosing;
-  /** Takes it down; null: nobody asks. */
-  readonly tracer: AttemptTracer | null;
 }
 
 type Answer = Response | Promise<Response>;
@@ -211,33 +202,11 @@ function carryOut(passage: Passage, way: Way, turn: Turn, choice: Choice, nowMs:
   if (tries.isFirst && choice.fate !== null) pool.tally.countSession(choice.fate);
   const retry = retryRules(view.snapshot.config.retry, destination.retry);
   tries.begin(choice.channel.id);
-  const body = tries.body(retry, false);
-  const { afterMs } = retry.hedge;
-  const isAlone = afterMs === null || !isHedgeable(passage, tries, asked, retry);
-  if (isAlone) return makeAttempt(passage, way, turn, { choice, retry, body, lane: null, nowMs });
-  if (tries.backends.size === 1) pool.hedgeBudget.deposit(nowMs);
-  const race = new Race();
-  race.start((lane) => makeAttempt(passage, way, turn, { choice, retry, body, lane, nowMs }));
-  const late = (): void => {
-    if (pool.leased.fresh(clock()) !== null) return hedge(passage, way, turn, retry, race);
-    void pool.leased.obtain(passage.env, passage, clock()).then((obtained) => {
-      if (obtained !== null && race.other() !== null) hedge(passage, way, turn, retry, race);
-    });
-  };
-  // While the client is still sending, no backend is slow.
-  tries.whenWhole(() => {
-    if (race.other() !== null) race.later(afterMs, late);
-  });
-  return race.answer;
-}
-
-/** What one attempt sends, and where. */
-interface Sending {
-  readonly choice: Chosen;
-  readonly retry: RetryConfig;
-  readonly body: Body;
-  readonly lane: Lane | null;
-  readonly nowMs: EpochMs;
+  const send: Send = (at, sending) => makeAttempt(passage, way, at, sending);
+  const first = { choice, retry, body: tries.body(retry, false), nowMs };
+  return isHedged(passage, tries, asked, retry)
+    ? sendHedged(passage, tries, turn, first, send)
+    : send(turn, { ...first, lane: null });
 }
 
 function makeAttempt(passage: Passage, way: Way, turn: Turn, sending: Sending): Promise<Response> {
@@ -288,44 +257,6 @@ function patience(
   return patienceFor(headerTimeoutMs, leftMs, attemptsLeft, retry);
 }
 
-/** Whether it may go to a second backend while the first is silent. What a chain may bind has its state at one backend. */
-function isHedgeable(
-  passage: Passage,
-  tries: Tries,
-  { affinity, nowMs }: Choosing,
-  retry: RetryConfig,
-): boolean {
-  return (
-    affinity.length === 0 && !passage.headers.has("upgrade") && mayHedge(tries.describe(nowMs, 0), retry)
-  );
-}
-
-/** Asks another backend as well, if there is one, and the budget allows it. */
-function hedge(passage: Passage, way: Way, turn: Turn, retry: RetryConfig, race: Race): void {
-  const { tries } = way;
-  const { pool, view, asked } = turn;
-  const nowMs = clock();
-  if (passage.isAbandoned || !mayHedge(tries.describe(nowMs, 0), retry)) return;
-  if (!view.admitsBeside(tries.backends)) return;
-  if (!pool.hedgeBudget.withdraw({ percent: retry.hedge.percent, floor: 0 }, nowMs)) {
-    pool.tally.countIncident("hedge_denied");
-    return;
-  }
-  const tracer = traceAttempt(passage, pool, "HG", nowMs);
-  const notes = tracer?.notes;
-  const choice = view.choose({ ...asked, nowMs, chance: Math.random(), tried: tries.backends, notes });
-  if (choice.kind !== "backend") {
-    pool.hedgeBudget.restore(nowMs);
-    return;
-  }
-  tracer?.chose(choice, view);
-  pool.tally.countIncident("hedge");
-  tries.begin(choice.channel.id);
-  const body = tries.body(retry, true);
-  const sending = { choice, retry, body, nowMs };
-  race.start((lane) => makeAttempt(passage, way, { ...turn, tracer }, { ...sending, lane }));
-}
-
 /**
  * Another attempt after one that failed: at another backend, by the fallback pool, or at last by a backend that is out for its
  * health; null when there will be none.
@@ -360,16 +291,6 @@ function tryAgain(
       ? holdSnapshot(passage, way, pool, clock())
       : passOn(passage, way, pool, fallback, "failed");
   });
-}
-
-/** Begins to take down a choice, if somebody asks for it. */
-function traceAttempt(
-  { tracer }: Passage,
-  { leased }: EdgePool,
-  cause: Cause,
-  nowMs: EpochMs,
-): AttemptTracer | null {
-  return tracer?.attempt(leased.freshness(nowMs), cause) ?? null;
 }
 
 function causeOf({ tries, passedOn }: Way): Cause {
