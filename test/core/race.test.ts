@@ -46,12 +46,12 @@ class Attempted {
   /** Comes to nothing at all. */
   perish(): void {
     const problem = answerProblem(UNREACHABLE, new Request("http://shop.test/"));
-    this.#answer.resolve(this.#lane.fail() ?? problem);
+    this.#answer.resolve(this.#lane.fail(true) ?? problem);
   }
 
   /** Fails, and answers itself only when nobody else is under way. */
   fail(text: string): void {
-    this.#answer.resolve(this.#lane.fail() ?? new Response(text));
+    this.#answer.resolve(this.#lane.fail(true) ?? new Response(text));
   }
 }
 

@@ -190,13 +190,19 @@ describe("one timeout", () => {
   });
 
   it.each<Outcome>(["answered", "deliberate_error", "server_error", "gateway_error"])(
-    "is not where it has answered meanwhile: %s",
+    "is not where it has answered in the last quarter of that time: %s",
     (outcome) => {
       const slow = new ShortCircuit(RULES);
-      slow.observe(outcome, at(after(NOON, 500)));
+      slow.observe(outcome, at(after(NOON, 751)));
       expect(slow.observe("timed_out", timedOut)).toBe(false);
     },
   );
+
+  it("is where it answered what was under way, and nothing since", () => {
+    const hung = new ShortCircuit(RULES);
+    hung.observe("answered", at(after(NOON, 250)));
+    expect(hung.observe("timed_out", timedOut)).toBe(true);
+  });
 
   it.each<[string, Partial<ShortCircuitRules>, Partial<Span>]>([
     ["where the backend may have waited for the body", {}, { isUnhindered: false }],

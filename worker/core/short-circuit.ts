@@ -5,6 +5,12 @@ import type { EpochMs } from "../../durable/model/time.ts";
 /** When an isolate skips a backend by itself, as the pool's configuration has it. */
 export type ShortCircuitRules = HealthCheck["local"];
 
+/**
+ * A backend that hangs has been silent for this share of an attempt's wait, and not for all of it, as answers under way when the
+ * attempt began may have come after that.
+ */
+const SILENT_SHARE = 0.75;
+
 /** When an attempt took place, and what its failure may say. */
 export interface Span {
   readonly beganMs: EpochMs;
@@ -93,9 +99,9 @@ export class ShortCircuit {
     this.#triedMs = null;
   }
 
-  #hangs({ beganMs, isUnhindered, othersWaiting }: Span): boolean {
+  #hangs({ beganMs, nowMs, isUnhindered, othersWaiting }: Span): boolean {
     if (!isUnhindered || othersWaiting === 0 || this.#rules.gatewayErrors === 0) return false;
-    return this.#answeredMs === null || this.#answeredMs < beganMs;
+    return this.#answeredMs === null || nowMs - this.#answeredMs >= SILENT_SHARE * (nowMs - beganMs);
   }
 
   #isTimeUp(nowMs: EpochMs): boolean {

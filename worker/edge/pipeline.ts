@@ -232,7 +232,8 @@ function makeAttempt(passage: Passage, way: Way, turn: Turn, sending: Sending): 
     nowMs,
     addedHeaders: grant === null ? null : () => tokenHeaders(view, choice),
     retry,
-    onFailure: (failure) => lane?.fail() ?? tryAgain(passage, way, pool, failure, retry),
+    onFailure: (failure) =>
+      lane?.fail(failure.kind === "status") ?? tryAgain(passage, way, pool, failure, retry),
     lane,
     tracer,
   });

@@ -51,10 +51,13 @@ export class Lane {
     this.#race.end();
   }
 
-  /** Its attempt has failed: what another one comes to that is still under way; null when none is. */
-  fail(): Promise<Response> | null {
+  /**
+   * Its attempt has failed: what another one comes to that is still under way; null when none is. `isAnswered`: by an answer,
+   * which may be needed yet.
+   */
+  fail(isAnswered: boolean): Promise<Response> | null {
     this.#isOpen = false;
-    this.#controller.abort();
+    if (!isAnswered) this.#controller.abort();
     const other = this.#race.other();
     if (other === null) this.#race.end();
     return other;
