@@ -364,3 +364,21 @@ it("comes back soon where there is nothing to serve from", async () => {
   await ring.grant(1);
   expect(request.got).toMatchObject({ document: { version: 1 }, isDegraded: false });
 });
+
+it("lets its document be used without asking while the lease lasts, and past it only when asking was in vain", async () => {
+  expect(leased.mayUse(clock())).toBe(false);
+  obtain();
+  await ring.grant(1);
+  await pass(LEASE_MS - 1);
+  expect(leased.mayUse(clock())).toBe(true);
+  await pass(1);
+  expect(leased.mayUse(clock())).toBe(false);
+  obtain();
+  expect(leased.mayUse(clock())).toBe(false);
+  await pass(WAIT_MS);
+  expect(leased.mayUse(clock())).toBe(true);
+  await ring.fail();
+  expect(leased.mayUse(clock())).toBe(true);
+  await pass(MAX_STALE_MS);
+  expect(leased.mayUse(clock())).toBe(false);
+});

@@ -16,11 +16,17 @@ class Counter {
   readonly view: PoolView;
   readonly line: WaitingLine;
   readonly called: string[] = [];
+  readonly woken: string[] = [];
+  /** The lease of its snapshot lasts. */
+  isLeased = true;
   nowMs: EpochMs = NOON;
 
   constructor(backends: Parameters<typeof snapshot>[0], maxInFlight = 1) {
     this.view = new PoolView(snapshot(backends, { config: poolConfig({ maxInFlight }) }), NOON, 0);
-    this.line = new WaitingLine((choosing) => this.view.choose(choosing));
+    this.line = new WaitingLine({
+      mayChoose: () => this.isLeased,
+      choose: (choosing) => this.view.choose(choosing),
+    });
     this.view.onRoom = (channel) => this.line.serve(channel, this.nowMs);
   }
 
@@ -32,7 +38,12 @@ class Counter {
 
   join(name: string, choosing: Choosing = visit(), rules = RULES): Waiting {
     const untilMs = after(this.nowMs, rules.timeoutMs);
-    const waiting = { choosing, untilMs, call: () => void this.called.push(name) };
+    const waiting = {
+      choosing,
+      untilMs,
+      call: () => void this.called.push(name),
+      wake: () => void this.woken.push(name),
+    };
     if (!this.line.join(waiting, rules, this.nowMs)) throw new Error(`${name} was refused`);
     return waiting;
   }
@@ -40,6 +51,7 @@ class Counter {
   /** Where a request goes that waited; why not, if it goes nowhere. */
   claim(waiting: Waiting): string {
     const choice = this.line.claim(waiting, this.nowMs);
+    if (choice === null) return "ask first";
     return choice.kind === "backend" ? choice.channel.id : choice.kind;
   }
 
@@ -113,6 +125,32 @@ describe("a place that gets free", () => {
   });
 });
 
+describe("while the snapshot is past its lease", () => {
+  it("gives a place to nobody, but wakes all who wait to ask, and then serves them in order", () => {
+    const counter = new Counter({ a: 1 });
+    const open = counter.begin();
+    const first = counter.join("first");
+    counter.join("second");
+    counter.isLeased = false;
+    open?.end();
+    expect([counter.called, counter.woken, counter.inFlight]).toEqual([[], ["first", "second"], [0]]);
+    counter.isLeased = true;
+    counter.line.serve(null, NOON);
+    expect([counter.called, counter.claim(first)]).toEqual([["first"], "a"]);
+  });
+
+  it("lets nobody have what was found for him before, nor what there is now", () => {
+    const counter = new Counter({ a: 1 });
+    const open = counter.begin();
+    const [called, waiting] = [counter.join("called"), counter.join("waiting")];
+    open?.end();
+    expect(counter.called).toEqual(["called"]);
+    counter.isLeased = false;
+    expect([counter.claim(called), counter.claim(waiting)]).toEqual(["ask first", "ask first"]);
+    expect(counter.inFlight).toEqual([0]);
+  });
+});
+
 it("calls as many as there is room for when the limit is raised", () => {
   const counter = new Counter({ a: 1 });
   counter.begin();
@@ -159,7 +197,7 @@ it("never exceeds the limit, leaves no place unused that somebody waits for, and
           counter.line.leave(some.each);
         } else if (some !== undefined) {
           const choice = counter.line.claim(some.each, counter.nowMs);
-          if (choice.kind === "backend") open.push(choice.channel);
+          if (choice?.kind === "backend") open.push(choice.channel);
         } else {
           const begun = counter.begin();
           if (begun !== null) open.push(begun);

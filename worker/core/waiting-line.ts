@@ -15,6 +15,16 @@ export interface Waiting {
   readonly untilMs: EpochMs;
   /** Tells it that something was found. Only a request that lives hears it. */
   readonly call: () => void;
+  /** Tells it that there may be room, but the pool's ring has to be asked before anybody is served. */
+  readonly wake: () => void;
+}
+
+/** What a line gives away. */
+export interface Places {
+  /** Whether anything may be chosen now. If not, the ring has to be asked first. */
+  mayChoose(nowMs: EpochMs): boolean;
+  /** Finds a backend, and counts the request as in flight there. */
+  choose(choosing: Choosing): Choice;
 }
 
 /** What was found for a request that was called and has not come yet. */
@@ -26,16 +36,16 @@ interface Called {
 /**
  * The requests of one pool that found every backend busy, in the order they came. A place that gets free is given away in the
  * same step, to the first in line that it is any good to, so nobody who comes later can be quicker. One that is given to
- * somebody who turns out to be dead goes on to the next.
+ * somebody who turns out to be dead goes on to the next. Past the snapshot's lease nothing is given away: its backends may be
+ * closed by now.
  */
 export class WaitingLine {
-  readonly #choose: (choosing: Choosing) => Choice;
+  readonly #places: Places;
   readonly #line = new Set<Waiting>();
   readonly #called = new Map<Waiting, Called>();
 
-  /** `choose` finds a backend, and counts it as in flight there. */
-  constructor(choose: (choosing: Choosing) => Choice) {
-    this.#choose = choose;
+  constructor(places: Places) {
+    this.#places = places;
   }
 
   /** Puts a request at the end. False when so many wait that it is refused at once. */
@@ -49,6 +59,10 @@ export class WaitingLine {
   /** There may be room, for a place that `freed` has or whatever else has changed: calls everybody that it is enough for. */
   serve(freed: SubChannel | null, nowMs: EpochMs): void {
     this.#passOnUnclaimed(nowMs);
+    if (!this.#places.mayChoose(nowMs)) {
+      for (const waiting of this.#line) waiting.wake();
+      return;
+    }
     for (const waiting of this.#line) {
       if (freed?.isFull === true) return;
       if (nowMs >= waiting.untilMs) continue;
@@ -60,8 +74,12 @@ export class WaitingLine {
     }
   }
 
-  /** Ends a wait: what was found, or what there is now. */
-  claim(waiting: Waiting, nowMs: EpochMs): Choice {
+  /** Ends a wait: what was found, or what there is now. Null: nobody may choose, and what was found goes to the next. */
+  claim(waiting: Waiting, nowMs: EpochMs): Choice | null {
+    if (!this.#places.mayChoose(nowMs)) {
+      this.leave(waiting);
+      return null;
+    }
     const called = this.#called.get(waiting);
     this.#called.delete(waiting);
     if (called !== undefined) return called.choice;
@@ -77,7 +95,7 @@ export class WaitingLine {
   }
 
   #ask({ choosing }: Waiting, nowMs: EpochMs): Choice {
-    return this.#choose({ ...choosing, nowMs, hasWaited: true });
+    return this.#places.choose({ ...choosing, nowMs, hasWaited: true });
   }
 
   /** Those who do not come when they are called would keep their places for good. */

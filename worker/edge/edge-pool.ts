@@ -2,14 +2,23 @@ import type { PoolName } from "../../durable/model/names.ts";
 import { DEFAULT_POOL_CONFIG } from "../../durable/model/pool.ts";
 import type { Snapshot } from "../../durable/model/snapshot.ts";
 import type { SyncReply } from "../../durable/model/sync.ts";
+import type { Choice, Choosing } from "../core/choice.ts";
 import { PoolView } from "../core/pool-view.ts";
 import { RetryBudget } from "../core/retry-budget.ts";
 import { Tally } from "../core/tally.ts";
 import { WaitingLine } from "../core/waiting-line.ts";
 import type { Env } from "../env.ts";
-import { type Acknowledgement, clock, DEFAULT_PATIENCE, Leased, type Source } from "./leased.ts";
+import {
+  type Acknowledgement,
+  type Context,
+  clock,
+  DEFAULT_PATIENCE,
+  Leased,
+  type Source,
+} from "./leased.ts";
 import { callObject } from "./ring-client.ts";
 import type { Vigil } from "./vigil.ts";
+import type { Room } from "./wait-for-room.ts";
 
 /** One pool in this isolate: its leased snapshot, the view made of it, and what is to be reported. */
 export class EdgePool implements Source<Snapshot, Env> {
@@ -18,7 +27,10 @@ export class EdgePool implements Source<Snapshot, Env> {
   readonly retryBudget = new RetryBudget();
   readonly hedgeBudget = new RetryBudget();
   /** Who waits for room. */
-  readonly line = new WaitingLine((choosing) => this.#view?.choose(choosing) ?? { kind: "no_backend" });
+  readonly line = new WaitingLine({
+    mayChoose: (nowMs) => this.leased.mayUse(nowMs),
+    choose: (choosing) => this.#choose(choosing),
+  });
   /** What is open at its backends, and looks after itself. */
   readonly vigils = new Set<Vigil>();
   readonly #name: PoolName;
@@ -67,6 +79,22 @@ export class EdgePool implements Source<Snapshot, Env> {
 
   get isIdle(): boolean {
     return this.#view?.channels().every((channel) => channel.isIdle) ?? true;
+  }
+
+  /** The pool, as a request sees it that waits for room. */
+  room(env: Env, context: Context): Room {
+    const { leased, line, vigils } = this;
+    return {
+      line,
+      vigils,
+      keepUp: (nowMs) => leased.keepUp(env, context, nowMs),
+      catchUp: async (nowMs) => (await leased.obtain(env, context, nowMs)) !== null,
+      choose: (choosing) => this.#choose(choosing),
+    };
+  }
+
+  #choose(choosing: Choosing): Choice {
+    return this.#view?.choose(choosing) ?? { kind: "no_backend" };
   }
 
   /** One call does both: report what happened, ask what changed. */

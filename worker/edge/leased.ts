@@ -42,7 +42,7 @@ export interface Source<Document extends Versioned, Bindings> {
 export type Acknowledgement = Pick<SyncRequest, "seq" | "incarnation" | "haveVersion">;
 
 /** The part of a request's context that is needed here: it keeps work going after the answer. */
-interface Context {
+export interface Context {
   waitUntil(work: Promise<unknown>): void;
 }
 
@@ -83,6 +83,14 @@ export class Leased<Document extends Versioned, Bindings> {
   fresh(nowMs: EpochMs): Document | null {
     const held = this.#held;
     return held !== null && nowMs < held.refreshAtMs && nowMs < held.leaseEndsMs ? held.document : null;
+  }
+
+  /** Whether the document may be used without asking its object first: its lease lasts, or the object was asked in vain. */
+  mayUse(nowMs: EpochMs): boolean {
+    if (this.#held !== null && nowMs < this.#held.leaseEndsMs) return true;
+    const flight = this.#flight;
+    const isAskedInVain = flight?.isSlow === true && nowMs - flight.startedMs < MAX_FLIGHT_MS;
+    return (isAskedInVain || nowMs < this.#quietUntilMs) && this.#best(nowMs) !== null;
   }
 
   /** How fresh the document is at this time. */

@@ -184,7 +184,13 @@ function awaitRoom(passage: Passage, way: Way, turn: Turn): Answer {
   const found =
     tried.size > 0 && !view.admitsBeside(tried)
       ? null
-      : waitForRoom(passage, pool.line, waiting, { ...config.waiting, timeoutMs }, nowMs);
+      : waitForRoom(
+          passage,
+          pool.room(passage.env, passage),
+          waiting,
+          { ...config.waiting, timeoutMs },
+          nowMs,
+        );
   if (found === null) return doWithout(passage, way, pool, "full");
   pool.tally.countIncident("waited");
   return found.then((choice) => {
