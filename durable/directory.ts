@@ -3,7 +3,7 @@ import { now, randomHex } from "./io/clock.ts";
 import { type Callable, DurableBase } from "./io/durable-base.ts";
 import { SnapshotArchive } from "./io/snapshot-archive.ts";
 import { Store } from "./io/store.ts";
-import { Waiters } from "./io/waiters.ts";
+import { type Look, Waiters } from "./io/waiters.ts";
 import type { Applied, DirectoryChange } from "./model/command.ts";
 import {
   askedBy,
@@ -22,6 +22,7 @@ import { ok, type Result } from "./model/result.ts";
 import type { Route } from "./model/route.ts";
 import type { RoutingTable, VersionWanted } from "./model/snapshot.ts";
 import { type SyncReply, SyncRequestSchema } from "./model/sync.ts";
+import type { EpochMs } from "./model/time.ts";
 import type { ConvergenceRequest, ConvergenceView, DirectoryView } from "./model/view.ts";
 import { answerSync, lookForConvergence, projectConvergence } from "./state/answer-sync.ts";
 import { applyDirectoryCommand } from "./state/directory-command.ts";
@@ -61,7 +62,7 @@ export class Directory extends DurableBase {
   #state!: DirectoryState;
   #table!: RoutingTable;
   #ledger!: LeaseLedger;
-  readonly #waiters = new Waiters();
+  readonly #waiters = new Waiters<ConvergenceView>();
 
   protected override async load(storage: DurableObjectStorage): Promise<void> {
     this.#store = new Store(storage);
@@ -122,7 +123,8 @@ export class Directory extends DurableBase {
     gone: AbortSignal,
   ): Promise<Result<ConvergenceView>> {
     const asked = version ?? this.#state.version;
-    return ok(await this.#waiters.until(() => lookForConvergence(this.#ledger, asked, now()), waitMs, gone));
+    const look = (nowMs: EpochMs): Look<ConvergenceView> => lookForConvergence(this.#ledger, asked, nowMs);
+    return ok(await this.#waiters.until({ name: String(asked), look, waitMs, gone }));
   }
 
   /** What isolates route from, or did at a version that is kept, the secret included: for the worker's own eyes. */

@@ -7,7 +7,7 @@ import { makeProbe } from "./io/probe.ts";
 import { Prober } from "./io/prober.ts";
 import { SnapshotArchive } from "./io/snapshot-archive.ts";
 import { Store } from "./io/store.ts";
-import { type Look, Waiters } from "./io/waiters.ts";
+import { type Look, Waiters, type Watch } from "./io/waiters.ts";
 import type { Applied, PoolChange } from "./model/command.ts";
 import type { EventsRequest, EventsView, Occurrence } from "./model/event.ts";
 import type { BegunProbe, ProbeResult } from "./model/health.ts";
@@ -94,7 +94,10 @@ export class Ring extends DurableBase {
   #ring: RingState = NO_RING;
   #snapshot: Snapshot | null = null;
   #ledger!: LeaseLedger;
-  readonly #waiters = new Waiters();
+  readonly #watchers = {
+    convergence: new Waiters<ConvergenceView>(),
+    receipts: new Waiters<Result<ReceiptsView>>(),
+  };
   #counters = new Counters();
   readonly #evidence = new Evidence();
   readonly #sessions = new SessionEstimates();
@@ -172,14 +175,14 @@ export class Ring extends DurableBase {
     const { sync } = this.#ring.config;
     const isolates = this.#ledger.size;
     const isUrgent =
-      this.#waiters.isAwaited ||
+      this.#isAwaited ||
       isHurried(this.#ring) ||
       this.#evidence.isWaiting(refreshIntervalMs(sync, isolates), nowMs);
     const pacing = pace(sync, isolates, isUrgent, Math.random());
     const reply = answerSync(this.#ledger, this.#snapshot, request.value, pacing, nowMs, (leaseMs) =>
       this.#store.writeLongestLeaseMs(leaseMs),
     );
-    this.#waiters.wake();
+    this.#wake();
     return ok(reply);
   }
 
@@ -231,9 +234,9 @@ export class Ring extends DurableBase {
   async converge(asked: ConvergenceRequest, gone: AbortSignal): Promise<Result<ConvergenceView>> {
     if (asked.version === null && this.#ring.kind === "absent") return refuse(NO_POOL);
     const version = asked.version ?? this.#ring.version;
-    return ok(
-      await this.#watch((nowMs) => lookForConvergence(this.#ledger, version, nowMs), asked.waitMs, gone),
-    );
+    const look = (nowMs: EpochMs): Look<ConvergenceView> => lookForConvergence(this.#ledger, version, nowMs);
+    const watch = { name: String(version), look, waitMs: asked.waitMs, gone };
+    return ok(await this.#watch(this.#watchers.convergence, watch));
   }
 
   /** Whether backends can be stopped; waits until they can. */
@@ -245,7 +248,7 @@ export class Ring extends DurableBase {
       const kept = { ring: this.#ring, snapshot: this.#snapshot, ledger: this.#ledger };
       return lookForReceipts({ ...kept, sessionsOf, nowMs }, of);
     };
-    return this.#watch(look, waitMs, gone);
+    return this.#watch(this.#watchers.receipts, { name: JSON.stringify(of), look, waitMs, gone });
   }
 
   /** What happened to the health of its backends. */
@@ -303,16 +306,24 @@ export class Ring extends DurableBase {
   }
 
   /** Looks, and goes on looking until it is done. What is due by then is done first, in case the alarm is late. */
-  async #watch<View>(look: (nowMs: EpochMs) => Look<View>, waitMs: number, gone: AbortSignal): Promise<View> {
+  async #watch<View>(waiters: Waiters<View>, watch: Watch<View>): Promise<View> {
     const { version } = this.#ring;
-    const lookNow = (): Look<View> => {
-      const nowMs = now();
+    const look = (nowMs: EpochMs): Look<View> => {
       this.#passDeadlines(nowMs);
-      return look(nowMs);
+      return watch.look(nowMs);
     };
-    const view = await this.#waiters.until(lookNow, waitMs, gone);
+    const view = await waiters.until({ ...watch, look });
     if (this.#ring.version !== version) await this.#setAlarm();
     return view;
+  }
+
+  get #isAwaited(): boolean {
+    return this.#watchers.convergence.isAwaited || this.#watchers.receipts.isAwaited;
+  }
+
+  #wake(): void {
+    this.#watchers.convergence.wake();
+    this.#watchers.receipts.wake();
   }
 
   /** What would come of a change at this moment. */
@@ -447,7 +458,7 @@ export class Ring extends DurableBase {
     this.#evidence.adopt(ring.kind === "live" ? ring : null);
     this.#sessions.adopt(ring.kind === "live" ? ring : null, now());
     if (ring.kind === "live") this.#keepLedger(ring);
-    this.#waiters.wake();
+    this.#wake();
   }
 
   /** What the ledger has to know of a version before any isolate gets it. */

@@ -1,5 +1,6 @@
 import type { BackendId } from "../model/names.ts";
-import { after, type EpochMs, earliest, later } from "../model/time.ts";
+import { after, type EpochMs, later } from "../model/time.ts";
+import { LeaseCensus } from "./lease-census.ts";
 import type { Gone } from "./lost-leases.ts";
 import { Retirements } from "./retirements.ts";
 import { type Closing, type InFlight, type Work, WorkInFlight } from "./work-in-flight.ts";
@@ -60,6 +61,8 @@ export class LeaseLedger {
   readonly #entries = new Map<string, Entry>();
   readonly #retirements = new Retirements();
   readonly #work = new WorkInFlight();
+  /** Of all entries as they are; null: they are others since. */
+  #census: LeaseCensus | null = null;
   #storedLeaseMs: number;
   readonly #unknownUntilMs: EpochMs;
   /** Longest time that an isolate may serve past its lease with the ring out of reach, by any version published so far. */
@@ -103,6 +106,7 @@ export class LeaseLedger {
   hear(heard: Heard, nowMs: EpochMs): boolean {
     // Not each time, so that a sync stays O(1) on average.
     if (nowMs - this.#sweptMs >= SWEEP_MS) this.sweep(nowMs);
+    this.#census = null;
     const entry = this.#entries.get(heard.isolate);
     if (entry === undefined) {
       this.#entries.set(heard.isolate, {
@@ -151,6 +155,7 @@ export class LeaseLedger {
     if (this.#isPeriodOver(nowMs)) this.#beginPeriod(nowMs);
     this.#grantedLeaseMs = Math.max(this.#grantedLeaseMs, leaseMs);
     const untilMs = leaseEndMs(nowMs, leaseMs);
+    this.#census = null;
     this.#keep(
       entry,
       entry.grants.filter((grant) => grant.untilMs > nowMs),
@@ -174,13 +179,13 @@ export class LeaseLedger {
    * isolates acknowledge it before their leases end.
    */
   governsSinceMs(version: number): EpochMs {
-    let sinceMs = later(
+    const sinceMs = later(
       this.#unknownUntilMs,
       this.#retirements.lastBeforeMs(version) ?? this.#unknownUntilMs,
     );
-    for (const entry of this.#entries.values())
-      sinceMs = later(sinceMs, olderUntilMs(entry, version) ?? sinceMs);
-    return sinceMs;
+    // Of whatever moment: until when versions were granted does not depend on it.
+    const census = this.#census ?? this.#count(this.#unknownUntilMs);
+    return later(sinceMs, census.olderUntilMs(version) ?? sinceMs);
   }
 
   /** Until when, after a restart, isolates may serve that were not heard since. In the past: all are known. */
@@ -200,27 +205,22 @@ export class LeaseLedger {
 
   /** How many isolates hold a lease. */
   isolates(nowMs: EpochMs): number {
-    return [...this.#entries.values()].filter((entry) => holdsLease(entry, nowMs)).length;
+    return this.#count(nowMs).isolates;
   }
 
   /** How many isolates may still use something older than `version`. */
   outstandingIsolates(version: number, nowMs: EpochMs): number {
-    return this.#outstanding(version, nowMs).length;
+    return this.#count(nowMs).outstandingIsolates(version);
   }
 
   /** When that one of them was heard which has been silent for the longest; null: there is none. */
   longestUnheardMs(version: number, nowMs: EpochMs): EpochMs | null {
-    return earliest(this.#outstanding(version, nowMs).map(({ heardMs }) => heardMs));
+    return this.#count(nowMs).longestUnheardMs(version);
   }
 
   /** The oldest version that anybody known may still use; null: nobody holds a lease. */
   oldestVersion(nowMs: EpochMs): number | null {
-    let oldest: number | null = null;
-    for (const { grants } of this.#entries.values()) {
-      for (const { version, untilMs } of grants)
-        if (untilMs > nowMs && (oldest === null || version < oldest)) oldest = version;
-    }
-    return oldest;
+    return this.#count(nowMs).oldestVersion;
   }
 
   /** Requests in flight at one backend, as last told by every isolate that holds a lease. */
@@ -238,8 +238,10 @@ export class LeaseLedger {
     this.#work.close(closing);
   }
 
-  #outstanding(version: number, nowMs: EpochMs): readonly Entry[] {
-    return [...this.#entries.values()].filter((entry) => (olderUntilMs(entry, version) ?? nowMs) > nowMs);
+  /** Counted once for all questions between two syncs, as long as no time passes. */
+  #count(nowMs: EpochMs): LeaseCensus {
+    if (this.#census?.atMs !== nowMs) this.#census = new LeaseCensus(this.#entries.values(), nowMs);
+    return this.#census;
   }
 
   /** Of an isolate's grants only these are left; the others fall out of use now, if they had not before. */
@@ -254,6 +256,7 @@ export class LeaseLedger {
   /** Forgets isolates whose every lease has ended; to be called before a new version, so that none counts as unknown to them. */
   sweep(nowMs: EpochMs): void {
     this.#sweptMs = nowMs;
+    this.#census = null;
     const gone: Gone[] = [];
     for (const [isolate, entry] of this.#entries) {
       if (holdsLease(entry, nowMs) || nowMs - entry.heardMs < SWEEP_MS) continue;
@@ -277,14 +280,6 @@ export class LeaseLedger {
 
 function holdsLease(entry: Entry, nowMs: EpochMs): boolean {
   return entry.grants.some((grant) => grant.untilMs > nowMs);
-}
-
-function olderUntilMs(entry: Entry, version: number): EpochMs | null {
-  return entry.grants.reduce<EpochMs | null>(
-    (latest, grant) =>
-      grant.version < version && (latest === null || grant.untilMs > latest) ? grant.untilMs : latest,
-    null,
-  );
 }
 
 function withGrant(grants: readonly Grant[], granted: Grant): readonly Grant[] {

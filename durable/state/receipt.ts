@@ -47,9 +47,9 @@ function findReceipts(books: Books, of: ReceiptsRequest["of"]): Result<readonly 
   const { ring } = books;
   if ("label" in of) {
     const found = withLabel(ring, of);
-    return found.ok
-      ? ok(found.value.map((backend) => receiptOf(books, backend, stopOf(ring, backend.id))))
-      : found;
+    if (!found.ok) return found;
+    const stops = new Map(ring.stops.closed.map((stop) => [stop.id, stop]));
+    return ok(found.value.map((backend) => receiptOf(books, backend, stops.get(backend.id) ?? null)));
   }
   const backend = ring.backends.find(({ id }) => id === of.id) ?? null;
   const stop = stopOf(ring, of.id);

@@ -44,6 +44,8 @@ export interface Work {
 export class WorkInFlight {
   /** Those that told of any. */
   readonly #told = new Map<string, Told>();
+  /** The same by backend, so that a question about one asks nobody who has nothing there. */
+  readonly #at = new Map<BackendId, Set<Told>>();
   /** When an isolate was heard again that had told of work at a backend; the latest last. */
   readonly #endedMs = new Map<BackendId, EpochMs>();
 
@@ -53,18 +55,17 @@ export class WorkInFlight {
     if (before !== undefined && seq <= before.seq) return;
     if (before !== undefined) this.#end(before, nowMs);
     const busy = inFlight.filter(({ count }) => count > 0);
-    if (busy.length === 0) {
-      this.#told.delete(isolate);
-      return;
-    }
-    this.#told.set(isolate, {
+    if (busy.length === 0) return;
+    const told = {
       isolate,
       seq,
       inFlight: busy,
       leaseUntilMs: before?.leaseUntilMs ?? nowMs,
       staleUntilMs: before?.staleUntilMs ?? nowMs,
       keptUntilMs: before?.keptUntilMs ?? nowMs,
-    });
+    };
+    this.#told.set(isolate, told);
+    for (const { id } of busy) this.#at.set(id, (this.#at.get(id) ?? new Set()).add(told));
   }
 
   /** Takes note of until when an isolate may use what it was granted, and until when it may serve without the ring. */
@@ -86,7 +87,7 @@ export class WorkInFlight {
   /** Requests in flight at a backend, as told by isolates that hold a lease. */
   count(backend: BackendId, nowMs: EpochMs): number {
     let sum = 0;
-    for (const told of this.#told.values()) if (told.leaseUntilMs > nowMs) sum += countAt(told, backend);
+    for (const told of this.#toldOf(backend)) if (told.leaseUntilMs > nowMs) sum += countAt(told, backend);
     return sum;
   }
 
@@ -102,9 +103,8 @@ export class WorkInFlight {
   atClosed(backend: BackendId, closing: Closing, nowMs: EpochMs): Work {
     let count = 0;
     let lastMs = this.#endedMs.get(backend) ?? null;
-    for (const told of this.#told.values()) {
+    for (const told of this.#toldOf(backend)) {
       const here = countAt(told, backend);
-      if (here === 0) continue;
       const mayServe = told.staleUntilMs > closing.atMs;
       const untilMs = mayServe ? later(told.leaseUntilMs, closing.certainAtMs) : told.leaseUntilMs;
       if (untilMs > nowMs) count += here;
@@ -115,15 +115,20 @@ export class WorkInFlight {
 
   /** Forgets whoever fell silent and cannot serve any more. */
   sweep(nowMs: EpochMs): void {
-    for (const [isolate, told] of this.#told) {
-      if (told.keptUntilMs > nowMs) continue;
-      this.#end(told, told.keptUntilMs);
-      this.#told.delete(isolate);
-    }
+    for (const told of this.#told.values()) if (told.keptUntilMs <= nowMs) this.#end(told, told.keptUntilMs);
   }
 
-  #end({ inFlight }: Told, atMs: EpochMs): void {
-    for (const { id } of inFlight) {
+  #toldOf(backend: BackendId): Iterable<Told> {
+    return this.#at.get(backend) ?? [];
+  }
+
+  /** What an isolate told does not hold any more. */
+  #end(told: Told, atMs: EpochMs): void {
+    this.#told.delete(told.isolate);
+    for (const { id } of told.inFlight) {
+      const others = this.#at.get(id);
+      others?.delete(told);
+      if (others?.size === 0) this.#at.delete(id);
       const lastMs = later(this.#endedMs.get(id) ?? atMs, atMs);
       this.#endedMs.delete(id);
       this.#endedMs.set(id, lastMs);
