@@ -109,7 +109,7 @@ it.each([TIMEOUT_MS, 50])(
     await lookLongAfter(watch);
     late.resolve(new Response("too late"));
     await vi.advanceTimersByTimeAsync(0);
-    expect(attempted.seen).toEqual(["given up"]);
+    expect(attempted.seen).toEqual(["given up", "discarded"]);
     expect(attempted.held).toBe(0);
   },
 );
