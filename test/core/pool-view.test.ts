@@ -5,8 +5,9 @@ import { after } from "../../durable/model/time.ts";
 import type { Choosing } from "../../worker/core/choice.ts";
 import { PoolView } from "../../worker/core/pool-view.ts";
 import type { SubChannel } from "../../worker/core/sub-channel.ts";
+import { SubChannels } from "../../worker/core/sub-channels.ts";
 import { AT_ONCE, NOON, snapshot } from "./support/build.ts";
-import { choose, connection, placeOf, visit } from "./support/visit.ts";
+import { choose, connection, placeOf, poolConfig, visit } from "./support/visit.ts";
 
 const BY_CONNECTION = [{ by: "connection" }] as const;
 const FREE = visit();
@@ -273,4 +274,18 @@ it("moves a connection only away from a backend that is gone or admits nothing, 
     }),
     { numRuns: 300 },
   );
+});
+
+it("goes on with what was in flight in a pool of its name that is gone, and gives the new one room by it", () => {
+  const channels = new SubChannels();
+  const one = { config: poolConfig({ maxInFlight: 1 }) };
+  const before = new PoolView(snapshot({ a: 1, b: 1 }, one), NOON, 0, channels);
+  before.choose(visit());
+  channels.retire();
+  expect(channels.all().map(({ id, inFlight }) => [id, inFlight])).toEqual([["a", 1]]);
+  const again = new PoolView(snapshot({ a: 1 }, { ...one, incarnation: "next-life" }), NOON, 0, channels);
+  expect(again.channels().map(({ id, inFlight }) => [id, inFlight])).toEqual([["a", 1]]);
+  expect(again.choose(visit())).toEqual({ kind: "full" });
+  again.channels()[0]?.end();
+  expect(again.choose(visit()).kind).toBe("backend");
 });

@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import type { PoolStatus } from "../../durable/model/view.ts";
 import { responseTo } from "./support-client.ts";
@@ -13,6 +14,7 @@ const stage = raiseStage({
   idle: { webSocketIdleTimeoutMs: 400 },
   closing: { closeSocketsAtDeadline: true },
   staying: {},
+  again: { settleMs: 500, sync: { refreshMs: 500, leaseMs: 1_000, waitMs: 500 } },
 });
 
 /** Longer than the longest lease that is granted here. */
@@ -108,6 +110,33 @@ it("takes back what it told of short requests, when no other comes", async () =>
   await answer;
   await expect.poll(() => known(scene), PATIENT).toEqual({ inFlight: 0, isolates: 1, outstanding: 0 });
 });
+
+/** So long an isolate has surely asked, and knows of a change. */
+const ASKED_MS = 3_000;
+
+async function deletePool(scene: Scene): Promise<void> {
+  await scene.admin.do("DELETE", `/routes/${scene.name}`);
+  await scene.admin.do("DELETE", `/pools/${scene.name}`);
+}
+
+it("tells a pool that is deleted and made again what has been open all the while, so it is not safe to stop", async () => {
+  const scene = stage.scene("again");
+  const { admin, backend } = scene;
+  const { client, server } = await connect(scene);
+  await expect.poll(() => inFlight(scene), PATIENT).toBe(1);
+  const { body: document } = await admin.do("GET", "/pools/again");
+  await deletePool(scene);
+  await sleep(ASKED_MS);
+  await admin.do("PUT", "/pools/again", document);
+  await drain(scene, 0);
+  const receipt = (wait: string) =>
+    admin.do("GET", `/pools/again/backends/${backend.id}/receipt?wait=${wait}`);
+  expect((await receipt("6s")).body).toMatchObject({ state: "expired", safe: false, inFlight: 1 });
+  server.send("still open");
+  expect(await client.next()).toEqual({ kind: "text", text: "still open" });
+  client.close(1000);
+  expect((await receipt("20s")).body).toMatchObject({ state: "safe", inFlight: 0 });
+}, 45_000);
 
 const IDLE = { kind: "close", code: 1001, reason: "idle for too long" };
 

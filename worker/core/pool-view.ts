@@ -63,7 +63,7 @@ export class PoolView {
   #snapshot: Snapshot;
   #hash: KeyedHash;
   #sessions: Sessions;
-  readonly #channels = new SubChannels();
+  readonly #channels: SubChannels;
   #regions: Regions;
   readonly #gauge: GaugeOf = (id) => this.#channels.find(id);
   readonly #selections: Selections;
@@ -71,8 +71,10 @@ export class PoolView {
   readonly #connections: ConnectionTable;
   #hasTokens = false;
 
-  constructor(snapshot: Snapshot, nowMs: EpochMs, chance: number) {
+  /** `channels`: those of a pool of that name that was there before, of which something may be in flight. */
+  constructor(snapshot: Snapshot, nowMs: EpochMs, chance: number, channels = new SubChannels()) {
     this.#snapshot = snapshot;
+    this.#channels = channels;
     this.#hash = createKeyedHash(snapshot.secret);
     this.#sessions = new Sessions(snapshot, null);
     this.#regions = new Regions(snapshot.backends);

@@ -3,7 +3,7 @@ import type { Snapshot } from "../../durable/model/snapshot.ts";
 import { Availability } from "./availability.ts";
 import { SubChannel } from "./sub-channel.ts";
 
-/** The sub-channels of one pool: each is kept, by its backend's id, while snapshots come and go. */
+/** The sub-channels of one pool: each is kept, by its backend's id, while snapshots come and go, and the pool itself. */
 export class SubChannels {
   #byId: ReadonlyMap<BackendId, SubChannel> = new Map();
   #byServerId: ReadonlyMap<number, SubChannel> = new Map();
@@ -21,8 +21,19 @@ export class SubChannels {
     });
     this.#byId = new Map(next.map((channel) => [channel.id, channel]));
     this.#byServerId = new Map(next.map((channel) => [channel.backend.serverId, channel]));
-    this.#leaving = [...held.values()].filter((channel) => !this.#byId.has(channel.id));
-    for (const channel of this.#leaving) channel.retire();
+    this.#leave([...held.values()].filter((channel) => !this.#byId.has(channel.id)));
+  }
+
+  /** There is no pool any more, and so none of its backends. */
+  retire(): void {
+    this.#leave([...this.#leaving, ...this.#byId.values()]);
+    this.#byId = new Map();
+    this.#byServerId = new Map();
+  }
+
+  #leave(leaving: readonly SubChannel[]): void {
+    this.#leaving = leaving;
+    for (const channel of leaving) channel.retire();
   }
 
   /** That of a backend in the newest snapshot; null for any other. */

@@ -5,6 +5,7 @@ import type { SyncReply } from "../../durable/model/sync.ts";
 import type { Choice, Choosing } from "../core/choice.ts";
 import { PoolView } from "../core/pool-view.ts";
 import { RetryBudget } from "../core/retry-budget.ts";
+import { SubChannels } from "../core/sub-channels.ts";
 import { Tally } from "../core/tally.ts";
 import { WaitingLine } from "../core/waiting-line.ts";
 import type { Env } from "../env.ts";
@@ -36,6 +37,8 @@ export class EdgePool implements Source<Snapshot, Env> {
   readonly #name: PoolName;
   readonly #isolate: string;
   readonly #onSnapshot: () => void;
+  /** They outlive the pool, since whoever makes one of that name again has to be told what is still open. */
+  readonly #channels = new SubChannels();
   #view: PoolView | null = null;
   /** Whether the ring was last told of anything in flight. */
   #isOwing = false;
@@ -78,7 +81,7 @@ export class EdgePool implements Source<Snapshot, Env> {
   }
 
   get isIdle(): boolean {
-    return this.#view?.channels().every((channel) => channel.isIdle) ?? true;
+    return this.#channels.all().every((channel) => channel.isIdle);
   }
 
   /** The pool, as a request sees it that waits for room. */
@@ -99,7 +102,7 @@ export class EdgePool implements Source<Snapshot, Env> {
 
   /** One call does both: report what happened, ask what changed. */
   async send(env: Env, acknowledgement: Acknowledgement): Promise<SyncReply<Snapshot>> {
-    const channels = this.#view?.channels() ?? [];
+    const channels = this.#channels.all();
     const report = this.tally.take(channels, clock());
     const inFlight = channels
       .filter((channel) => channel.inFlight > 0)
@@ -113,8 +116,10 @@ export class EdgePool implements Source<Snapshot, Env> {
   }
 
   adopt(snapshot: Snapshot | null): void {
-    if (snapshot === null) this.#view = null;
-    else if (this.#view === null) this.#view = this.#see(snapshot);
+    if (snapshot === null) {
+      this.#view = null;
+      this.#channels.retire();
+    } else if (this.#view === null) this.#view = this.#see(snapshot);
     else this.#view.adopt(snapshot, clock(), Math.random());
     if (snapshot !== null) this.#blamed = new Set(snapshot.config.health.failureStatuses);
     this.#onSnapshot();
@@ -124,7 +129,7 @@ export class EdgePool implements Source<Snapshot, Env> {
   }
 
   #see(snapshot: Snapshot): PoolView {
-    const view = new PoolView(snapshot, clock(), Math.random());
+    const view = new PoolView(snapshot, clock(), Math.random(), this.#channels);
     view.onRoom = (channel) => this.line.serve(channel, clock());
     return view;
   }
