@@ -60,7 +60,7 @@ import { SessionEstimates } from "./state/session-estimates.ts";
 import { stampStops } from "./state/stops.ts";
 import type { Moment, TokenKeys } from "./state/token-configs.ts";
 import { tell } from "./state/told.ts";
-import { type StoredBackend, type StoredRing, upgradeRing } from "./state/upgrade.ts";
+import { type StoredRing, type StoredRow, upgradeRing } from "./state/upgrade.ts";
 
 /** An alarm so late is not coming: it was not set, or given up after it had failed some times. */
 const OVERDUE_MS = 5_000;
@@ -86,7 +86,7 @@ export class Ring extends DurableBase {
     ],
   };
 
-  #store!: Store<StoredRing, StoredBackend>;
+  #store!: Store<StoredRing, StoredRow>;
   #log!: EventLog;
   #archive!: Archive;
   #snapshots!: SnapshotArchive<Snapshot>;
@@ -500,13 +500,17 @@ async function alarmOr(otherwiseMs: EpochMs, storage: DurableObjectStorage): Pro
 
 interface Stored {
   readonly head: StoredRing;
-  readonly rows: readonly StoredBackend[];
+  readonly rows: readonly StoredRow[];
 }
 
 function toStore(ring: RingState): Stored {
   if (ring.kind === "absent") return { head: ring, rows: [] };
-  const { backends, ...head } = ring;
-  return { head, rows: backends };
+  const { backends, stops, ...rest } = ring;
+  const { leaving, ...head } = stops;
+  return {
+    head: { ...rest, stops: head },
+    rows: [...backends, ...leaving.map((each) => ({ leaving: each }))],
+  };
 }
 
 function documentOf(ring: RingState): ReturnType<typeof toDocument> | null {

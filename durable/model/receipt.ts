@@ -67,7 +67,10 @@ export interface Labelled {
   readonly value: string;
 }
 
-/** Asks for the receipt of one backend, or of all that are in the pool and have a label, and waits for it to be safe. */
+/**
+ * Asks for the receipt of one backend, or of all that have a label, or had it when they were drained, closed or removed, and
+ * waits for it to be safe.
+ */
 export interface ReceiptsRequest {
   readonly of: { readonly id: BackendId } | Labelled;
   /** Longest wait, milliseconds. 0: the answer comes at once. */

@@ -7,7 +7,7 @@ import type { Snapshot } from "../model/snapshot.ts";
 import { after, type EpochMs, earliest, later } from "../model/time.ts";
 import type { EstimatedSessions } from "../model/view.ts";
 import { openDrainUntilMs } from "./agenda.ts";
-import { withLabel } from "./labels.ts";
+import { everWithLabel } from "./labels.ts";
 import { type LeaseLedger, leaseEndMs } from "./lease-ledger.ts";
 import type { HeldBackend, LiveRing } from "./ring-state.ts";
 import type { Stop } from "./stops.ts";
@@ -46,19 +46,23 @@ export function lookForReceipts(books: Books, of: ReceiptsRequest["of"]): Receip
 function findReceipts(books: Books, of: ReceiptsRequest["of"]): Result<readonly Receipt[]> {
   const { ring } = books;
   if ("label" in of) {
-    const found = withLabel(ring, of);
-    if (!found.ok) return found;
-    const stops = new Map(ring.stops.closed.map((stop) => [stop.id, stop]));
-    return ok(found.value.map((backend) => receiptOf(books, backend, stops.get(backend.id) ?? null)));
+    const found = everWithLabel(ring, of);
+    return found.ok ? ok(receiptsOf(books, found.value)) : found;
   }
-  const backend = ring.backends.find(({ id }) => id === of.id) ?? null;
-  const stop = stopOf(ring, of.id);
-  if (backend !== null) return ok([receiptOf(books, backend, stop)]);
-  return stop === null ? refuse(noBackend(ring, of.id)) : ok([receiptOfClosed(books, stop, "removed")]);
+  const receipts = receiptsOf(books, [of.id]);
+  return receipts.length === 0 ? refuse(noBackend(ring, of.id)) : ok(receipts);
 }
 
-function stopOf({ stops }: LiveRing, id: BackendId): Stop | null {
-  return stops.closed.find((stop) => stop.id === id) ?? null;
+/** Of those that are in the pool, or were lately. */
+function receiptsOf(books: Books, ids: readonly BackendId[]): readonly Receipt[] {
+  const held = new Map(books.ring.backends.map((backend) => [backend.id, backend]));
+  const stops = new Map(books.ring.stops.closed.map((stop) => [stop.id, stop]));
+  return ids.flatMap((id) => {
+    const backend = held.get(id);
+    const stop = stops.get(id) ?? null;
+    if (backend !== undefined) return [receiptOf(books, backend, stop)];
+    return stop === null ? [] : [receiptOfClosed(books, stop, "removed")];
+  });
 }
 
 function noBackend({ pool }: LiveRing, id: BackendId): Refusal {

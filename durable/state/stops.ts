@@ -17,16 +17,29 @@ export interface Stop {
   readonly certainAtMs: EpochMs;
 }
 
+/** The labels of a backend on its way out, so that it is found by them though they are changed, or it is removed. */
+export interface Leaving {
+  readonly id: BackendId;
+  /** As they were before it was drained, disabled or removed. */
+  readonly labels: Labels;
+  /** As they are, or were when it was removed. */
+  readonly lastLabels: Labels;
+}
+
+type Labels = HeldBackend["labels"];
+
 /** What the ring remembers of closed backends. */
 export interface Stops {
   readonly closed: readonly Stop[];
+  /** Of those that drain, too. */
+  readonly leaving: readonly Leaving[];
   /** Until when isolates may serve by settings that held once, with a longer `maxStaleMs`. */
   readonly staleUntilMs: EpochMs;
 }
 
 /** What is remembered of a pool in which nothing was closed yet. */
 export function noStops(nowMs: EpochMs): Stops {
-  return { closed: [], staleUntilMs: nowMs };
+  return { closed: [], leaving: [], staleUntilMs: nowMs };
 }
 
 /** Whether an operator wants a backend to get nothing any more, sessions included. */
@@ -57,7 +70,21 @@ export function stampStops(
     ...findRemoved(before, next, nowMs).map(stopOf),
     ...next.backends.filter(isClosed).map(stopOf),
   ];
-  return { ...next, stops: { closed, staleUntilMs } };
+  return { ...next, stops: { closed, leaving: findLeaving(before, next, closed), staleUntilMs } };
+}
+
+/** Those that are closed or drain, with the labels that they had. */
+function findLeaving(before: RingState, next: LiveRing, closed: readonly Stop[]): readonly Leaving[] {
+  const known = new Map(next.stops.leaving.map((leaving) => [leaving.id, leaving]));
+  const held = new Map(before.kind === "live" ? before.backends.map(({ id, labels }) => [id, labels]) : []);
+  const present = new Map(next.backends.map((backend) => [backend.id, backend]));
+  const draining = next.backends.filter(({ admin, isDrained }) => admin.kind === "draining" && !isDrained);
+  return [...closed, ...draining].flatMap(({ id }) => {
+    const now = present.get(id)?.labels;
+    const labels = known.get(id)?.labels ?? held.get(id) ?? now;
+    const lastLabels = now ?? held.get(id) ?? known.get(id)?.lastLabels;
+    return labels === undefined || lastLabels === undefined ? [] : [{ id, labels, lastLabels }];
+  });
 }
 
 /** Those that are gone from a pool, now or before and remembered still; the latest of them, if they are too many. */

@@ -4,7 +4,7 @@ import { diff } from "./diff.ts";
 import { unobserved } from "./health.ts";
 import { newTokens } from "./pool-tokens.ts";
 import type { AbsentRing, HeldBackend, HeldTokens, LiveRing, RingState } from "./ring-state.ts";
-import { noStops, type Stops } from "./stops.ts";
+import { type Leaving, noStops, type Stops } from "./stops.ts";
 import type { Moment } from "./token-configs.ts";
 
 /** A pool as any version of this code may have stored it. */
@@ -14,7 +14,7 @@ export type StoredRing =
       /** Absent in what was stored before there were tokens. */
       readonly tokens?: HeldTokens;
       /** Absent in what was stored before there were receipts. */
-      readonly stops?: Stops;
+      readonly stops?: Omit<Stops, "leaving">;
     });
 
 /** Fields of a backend that were not stored from the beginning. */
@@ -23,6 +23,9 @@ type Later = "serverId" | "addedMs" | "priority" | "servingSinceMs" | "pin" | "o
 /** A backend as any version of this code may have stored it. */
 export type StoredBackend = Omit<HeldBackend, Later> & Partial<Pick<HeldBackend, Later>>;
 
+/** A backend, or what is remembered of one on its way out: with labels that is too much for the head, which is one value. */
+export type StoredRow = StoredBackend | { readonly leaving: Leaving };
+
 /**
  * Brings a pool that an older version of this code stored to the present shape, in a version of its own, so that isolates
  * that hold the old one get what is new: keys, and fields of the configuration at their defaults. What is in shape stays as
@@ -30,12 +33,14 @@ export type StoredBackend = Omit<HeldBackend, Later> & Partial<Pick<HeldBackend,
  */
 export function upgradeRing(
   head: StoredRing,
-  rows: readonly StoredBackend[],
+  stored: readonly StoredRow[],
   moment: Pick<Moment, "keys" | "nowMs">,
 ): RingState {
   if (head.kind === "absent") return head;
   const config = parse(PoolConfigSchema, head.config);
   if (!config.ok) throw new Error(`pool ${head.pool} as stored: ${JSON.stringify(config.refusal)}`);
+  const rows = stored.flatMap((row) => ("leaving" in row ? [] : [row]));
+  const leaving = stored.flatMap((row) => ("leaving" in row ? [row.leaving] : []));
   const backends = rows.map((row, index): HeldBackend => {
     const addedMs = row.addedMs ?? moment.nowMs;
     return {
@@ -59,7 +64,7 @@ export function upgradeRing(
     version: isInShape ? rest.version : rest.version + 1,
     config: config.value,
     tokens: tokens ?? newTokens(config.value, moment),
-    stops: stops ?? noStops(moment.nowMs),
+    stops: stops === undefined ? noStops(moment.nowMs) : { ...stops, leaving },
     backends,
   };
 }

@@ -6,6 +6,7 @@ import { stampStops } from "../../durable/state/stops.ts";
 import { backendId, NOON, pool } from "./support/build.ts";
 
 const DISABLED = { admin: { kind: "disabled" } } as const;
+const ZONE = backendId("zone");
 const SYNC = pool().config.sync;
 
 /** A version published so long after noon, with everything that was leased before leased for 32 s. */
@@ -82,6 +83,28 @@ it("remembers removed backends for a day at least, and no more than a thousand",
   const kept = publish(many, pool({ a: 3 }), 5_000).stops.closed;
   expect(kept).toHaveLength(1_000);
   expect(kept[0]?.id).toBe("old-500");
+});
+
+/** A pool with a backend of this zone. */
+function labelled(zone: string, more = {}): LiveRing {
+  return pool({ a: 1, b: { labels: { [ZONE]: zone }, ...more } });
+}
+
+it("remembers the labels that a backend on its way out had before that, and those it has had last", () => {
+  const draining = { admin: { kind: "draining", untilMs: after(NOON, 9_000) } } as const;
+  const active = publish(NO_RING, labelled("x"));
+  expect(active.stops.leaving).toEqual([]);
+  const begun = publish(active, labelled("y", draining));
+  expect(begun.stops.leaving).toEqual([{ id: "b", labels: { zone: "x" }, lastLabels: { zone: "y" } }]);
+  const leaving = [{ id: "b", labels: { zone: "x" }, lastLabels: { zone: "z" } }];
+  const changed = publish(begun, labelled("z", draining));
+  expect(changed.stops.leaving).toEqual(leaving);
+  const closed = publish(changed, labelled("z", { ...draining, isDrained: true }), 9_000);
+  expect(closed.stops.leaving).toEqual(leaving);
+  const removed = publish(closed, pool({ a: 1 }), 10_000);
+  expect(removed.stops.leaving).toEqual(leaving);
+  expect(publish(removed, pool({ a: 1 }), 100_000_000).stops.leaving).toEqual([]);
+  expect(publish(changed, labelled("z")).stops.leaving).toEqual([]);
 });
 
 it("says of every backend that is closed, and of none that is not, whatever came before", () => {

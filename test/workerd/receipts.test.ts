@@ -221,6 +221,51 @@ describe("receipts by label", () => {
       detail: "pool receipts-label has no backend whose label zone is z",
     });
   });
+
+  // Whoever waits for a zone to be safe must not be told so because one of it is not in the pool, or in the zone, any more.
+  it("are of removed backends too, and of those whose label was changed when they drained, also after an eviction", async () => {
+    const held = ring("receipts-label-gone");
+    await held.put({ a: X, b: Y, c: Y, d: Y });
+    const { incarnation } = await held.lease();
+    const y = { label: "zone", value: "y" };
+    await held.do({ kind: "drain-labelled", ...y, forMs: 20_000 });
+    await held.do({ kind: "patch-backend", id: id("b"), patch: X });
+    await held.do({ kind: "remove-backend", id: id("c") });
+    const busy = [{ id: "c", count: 1 }];
+    await held.lease({ incarnation, haveVersion: 4, inFlight: busy });
+    pass(20_000);
+    await held.status();
+    await held.do({ kind: "remove-backend", id: id("d") });
+    await held.evict();
+    await held.lease({ incarnation, haveVersion: 6, inFlight: busy });
+    pass(UNHEARD_MS + SETTLED_MS);
+    await held.lease({ incarnation, haveVersion: 6, inFlight: busy });
+    expect(accepted(await held.receipts(y))).toMatchObject({
+      safe: false,
+      inFlight: 1,
+      receipts: expect.arrayContaining([
+        expect.objectContaining({ id: "b", state: "safe" }),
+        expect.objectContaining({ id: "c", state: "removed", inFlight: 1 }),
+        expect.objectContaining({ id: "d", state: "safe" }),
+      ]),
+    });
+    await held.lease({ incarnation, haveVersion: 6 });
+    pass(5_000);
+    expect(accepted(await held.receipts(y))).toMatchObject({ safe: true });
+  });
+
+  it("keep the labels of a thousand removed backends, however long", async () => {
+    const held = ring("receipts-label-many");
+    const labels = Object.fromEntries(
+      Array.from({ length: 10 }, (_, at) => [`label-${at}`, "v".repeat(250)]),
+    );
+    const ids = Array.from({ length: 999 }, (_, at) => `b${at}`);
+    await held.put({ a: 1, ...Object.fromEntries(ids.map((each) => [each, { labels }])) });
+    await held.put({ a: 1 });
+    await held.evict();
+    const all = accepted(await held.receipts({ label: "label-0", value: "v".repeat(250) }));
+    expect(all.receipts).toHaveLength(999);
+  });
 });
 
 describe("whoever waits for a receipt", () => {
