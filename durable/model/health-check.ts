@@ -101,7 +101,8 @@ const localEntries = {
   connectFailures: v.optional(integer(0, 1_000), 3),
   /**
    * Gateway errors and timeouts in a row that do the same. Default 5. 0: never. One timeout is enough, and for `maxSkipMs`, if
-   * the backend answered nothing else meanwhile: then it hangs.
+   * the backend answered nothing else meanwhile: then it hangs. Where nobody else waited there, sessions and connections that
+   * are bound to it go on.
    */
   gatewayErrors: v.optional(integer(0, 1_000), 5),
   /** How long it is skipped, milliseconds. Default 1000; doubled each time it fails right after, to `maxSkipMs`. */

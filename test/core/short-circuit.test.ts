@@ -206,10 +206,35 @@ describe("one timeout", () => {
 
   it.each<[string, Partial<ShortCircuitRules>, Partial<Span>]>([
     ["where the backend may have waited for the body", {}, { isUnhindered: false }],
-    ["where nobody else waits, as it may be the request", {}, { othersWaiting: 0 }],
     ["where timeouts are not to count", { gatewayErrors: 0 }, {}],
   ])("is not %s", (_, rules, span) => {
     const made = new ShortCircuit({ ...RULES, ...rules });
     expect(made.observe("timed_out", { ...timedOut, ...span })).toBe(false);
+  });
+});
+
+describe("one timeout of an attempt that waited alone", () => {
+  const alone = { beganMs: NOON, nowMs: after(NOON, 1_000), isUnhindered: true, othersWaiting: 0 };
+
+  it("is a suspicion, for the longest time, that one answer ends", () => {
+    const suspected = new ShortCircuit(RULES);
+    expect(suspected.observe("timed_out", alone)).toBe(true);
+    expect(suspected.isSuspicion).toBe(true);
+    expect([4_999, 5_000].map((laterMs) => skips(suspected, laterMs))).toEqual([true, false]);
+    suspected.observe("answered", at(after(NOON, 1_500)));
+    expect(suspected.isOpen).toBe(false);
+  });
+
+  it("is proven by whatever fails next", () => {
+    const proven = new ShortCircuit(RULES);
+    proven.observe("timed_out", alone);
+    expect(proven.observe("unreachable", at(after(NOON, 2_000)))).toBe(true);
+    expect([proven.isOpen, proven.isSuspicion]).toEqual([true, false]);
+  });
+
+  it("is none where somebody else waits", () => {
+    const hung = new ShortCircuit(RULES);
+    hung.observe("timed_out", { ...alone, othersWaiting: 1 });
+    expect([hung.isOpen, hung.isSuspicion]).toEqual([true, false]);
   });
 });

@@ -45,7 +45,7 @@ export interface Wait {
   readonly waitedMs: number;
   /** The most it would have waited. */
   readonly timeoutMs: number;
-  /** Whether the backend had no body to wait for. */
+  /** Whether the backend had no body to wait for, and the request had not failed elsewhere. */
   readonly isUnhindered: boolean;
   /** When it is told. */
   readonly nowMs: EpochMs;

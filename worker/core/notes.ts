@@ -46,6 +46,8 @@ export interface LocalState {
   readonly full: readonly BackendId[];
   /** Backends that it skipped because they failed. */
   readonly skipped: readonly BackendId[];
+  /** Of them, those that it skipped on one request's word, but not for what is bound there. */
+  readonly suspected: readonly BackendId[];
   /** Connections that it remembered, of those looked for, and where they came from before. */
   readonly connections: readonly (Remembered & { readonly identity: string })[];
   /** Of the token that was read: the requests it had come with before, and the last of them's connection. */
@@ -67,6 +69,7 @@ export interface Reading {
 interface Circumstances {
   readonly full: ReadonlySet<BackendId>;
   readonly skipped: ReadonlySet<BackendId>;
+  readonly suspected: readonly BackendId[];
   readonly isLast: boolean;
 }
 
@@ -81,7 +84,7 @@ export class Notes implements GaugeReads {
   session: { readonly id: string; readonly serverId: number } | null = null;
   #begun: Pick<
     LocalState,
-    "nowMs" | "chance" | "tried" | "hasWaited" | "isLast" | "full" | "skipped"
+    "nowMs" | "chance" | "tried" | "hasWaited" | "isLast" | "full" | "skipped" | "suspected"
   > | null = null;
   #connections: LocalState["connections"][number][] = [];
   #token: LocalState["token"] = null;
@@ -89,7 +92,7 @@ export class Notes implements GaugeReads {
   readonly #gauges = new Map<BackendId, Reading>();
 
   /** The choice begins. Of one that waits for room, only the last is kept. */
-  begin(choosing: Choosing, snapshot: Snapshot, { full, skipped, isLast }: Circumstances): void {
+  begin(choosing: Choosing, snapshot: Snapshot, { full, skipped, suspected, isLast }: Circumstances): void {
     const { nowMs, chance, tried, hasWaited } = choosing;
     this.snapshot = snapshot;
     this.#begun = {
@@ -100,6 +103,7 @@ export class Notes implements GaugeReads {
       isLast,
       full: [...full],
       skipped: [...skipped],
+      suspected,
     };
     this.steps = [];
     this.policy = null;

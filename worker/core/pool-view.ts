@@ -205,7 +205,8 @@ export class PoolView {
   #beginNotes(notes: Notes, choosing: Choosing, isLast: boolean): void {
     const { full } = this.#channels.availability;
     const skipped = this.#channels.availability.skipped(choosing.nowMs);
-    notes.begin(choosing, this.#snapshot, { full, skipped, isLast });
+    const suspected = [...skipped].filter((id) => this.#channels.find(id)?.isSuspected === true);
+    notes.begin(choosing, this.#snapshot, { full, skipped, suspected, isLast });
   }
 
   /** Binds a connection to a backend, as if it had been led there. */
@@ -515,14 +516,17 @@ function connectionName({ credentials: { connection } }: Choosing): string | nul
   return connection === null ? null : `connection ${connection.identity}`;
 }
 
-/** Whether a request goes elsewhere though its backend admits it: this isolate skips it, or the request has failed there. */
+/**
+ * Whether a request goes elsewhere though its backend admits it: this isolate skips it, and not on one request's word; or the
+ * request has failed there.
+ */
 function isAvoided(channel: SubChannel, { nowMs, tried }: Choosing): boolean {
-  return channel.isSkipped(nowMs) || tried.has(channel.id);
+  return (channel.isSkipped(nowMs) && !channel.isSuspected) || tried.has(channel.id);
 }
 
 /** Whether a session's backend takes it as ever, as far as this isolate knows. */
 function isWell(home: SubChannel | null, { nowMs }: Choosing): boolean {
-  return home !== null && home.backend.admits !== "none" && !home.isSkipped(nowMs);
+  return home !== null && home.backend.admits !== "none" && (!home.isSkipped(nowMs) || home.isSuspected);
 }
 
 function isBetter(channel: SubChannel | null, choosing: Choosing): channel is SubChannel {

@@ -59,9 +59,11 @@ function recall(snapshot: Snapshot, { subset, credentials }: Wishes, local: Loca
   const { nowMs, ranked, connections, token } = local;
   const view = new PoolView(snapshot, ranked?.atMs ?? nowMs, 0);
   const [full, skipped] = [new Set(local.full), new Set(local.skipped)];
+  const suspected = new Set(local.suspected);
   const readings = new Map(local.gauges.map((reading) => [reading.id, reading]));
   for (const channel of view.channels()) {
-    if (skipped.has(channel.id)) fail(channel);
+    if (suspected.has(channel.id)) timeOut(channel);
+    else if (skipped.has(channel.id)) fail(channel);
     recallReading(channel, readings.get(channel.id), nowMs);
     if (skipped.has(channel.id)) tryAgain(channel, nowMs);
     if (full.has(channel.id)) fill(channel, snapshot.config.maxInFlight ?? 0, nowMs);
@@ -85,6 +87,11 @@ function fail(channel: SubChannel): void {
   const failed = { waitedMs: 0, timeoutMs: 0, isUnhindered: false, nowMs: LONG_AGO };
   for (let failures = 0; failures < MOST_FAILURES && !channel.isFailing; failures++)
     channel.count("unreachable", failed);
+}
+
+/** One attempt waits in vain, alone. */
+function timeOut(channel: SubChannel): void {
+  channel.count("timed_out", { waitedMs: 0, timeoutMs: 0, isUnhindered: true, nowMs: LONG_AGO });
 }
 
 /** One request tries a backend that failed, so that others go elsewhere. */

@@ -15,7 +15,7 @@ const SILENT_SHARE = 0.75;
 export interface Span {
   readonly beganMs: EpochMs;
   readonly nowMs: EpochMs;
-  /** Whether the backend had no body to wait for. */
+  /** Whether the backend had no body to wait for, and the request had not failed elsewhere. */
   readonly isUnhindered: boolean;
   /** How many other attempts wait for its headers at the end. */
   readonly othersWaiting: number;
@@ -27,7 +27,8 @@ export interface Span {
  *
  * A backend that let an attempt run into its deadline, answered no other meanwhile and lets others wait as well, hangs. It is
  * skipped for the longest time at once, since whoever tried it would wait for as long again. An attempt that waited alone may
- * have asked for something that nobody could give in time, so it is one failure like any other.
+ * have asked for something that nobody could give in time: then the backend is only suspected. It is skipped by what may go
+ * anywhere, so that nobody else waits for it; what is bound there goes on, until that fails as well.
  */
 export class ShortCircuit {
   #rules: ShortCircuitRules;
@@ -38,6 +39,8 @@ export class ShortCircuit {
   #openedMs: EpochMs | null = null;
   /** When the request began that tries it; null: none does. */
   #triedMs: EpochMs | null = null;
+  /** It is skipped for one attempt that waited alone. */
+  #isSuspicion = false;
   /** When it last answered anything; null: never. */
   #answeredMs: EpochMs | null = null;
 
@@ -50,12 +53,17 @@ export class ShortCircuit {
     return this.#openedMs !== null;
   }
 
+  /** Whether it is open, and only for one attempt that waited alone. */
+  get isSuspicion(): boolean {
+    return this.isOpen && this.#isSuspicion;
+  }
+
   configure(rules: ShortCircuitRules): void {
     this.#rules = rules;
     if (rules.connectFailures === 0 && rules.gatewayErrors === 0) this.close();
   }
 
-  /** Whether a request has to go elsewhere: the time is not up, or another one is trying, which may take so long again. */
+  /** Whether a request that may go elsewhere has to: the time is not up, or another one is trying, which may take so long again. */
   isSkipping(nowMs: EpochMs): boolean {
     if (this.#openedMs === null) return false;
     const { maxSkipMs } = this.#rules;
@@ -67,7 +75,7 @@ export class ShortCircuit {
     if (this.#isTimeUp(nowMs)) this.#triedMs = nowMs;
   }
 
-  /** Learns what became of an attempt. True when the backend is skipped from now on. */
+  /** Learns what became of an attempt. True when the backend is skipped, or suspected, from now on. */
   observe(outcome: Outcome, span: Span): boolean {
     const { beganMs, nowMs } = span;
     if (isAnswer(outcome)) this.#answeredMs = nowMs;
@@ -87,7 +95,10 @@ export class ShortCircuit {
     else if (outcome !== "cut") this.#connectFailures = 0;
     const isTrial = this.#triedMs !== null;
     const hangs = outcome === "timed_out" && this.#hangs(span);
-    return (this.isOpen ? isTrial : hangs || this.#isTooMuch()) && this.#open(nowMs, hangs);
+    const wasSuspicion = this.isSuspicion;
+    this.#isSuspicion = hangs && span.othersWaiting <= 0 && !this.isOpen && !this.#isTooMuch();
+    const mustOpen = this.isOpen ? isTrial || wasSuspicion : hangs || this.#isTooMuch();
+    return mustOpen && this.#open(nowMs, hangs || wasSuspicion);
   }
 
   /** Forgets everything: it is as good as new. */
@@ -99,8 +110,8 @@ export class ShortCircuit {
     this.#triedMs = null;
   }
 
-  #hangs({ beganMs, nowMs, isUnhindered, othersWaiting }: Span): boolean {
-    if (!isUnhindered || othersWaiting === 0 || this.#rules.gatewayErrors === 0) return false;
+  #hangs({ beganMs, nowMs, isUnhindered }: Span): boolean {
+    if (!isUnhindered || this.#rules.gatewayErrors === 0) return false;
     return this.#answeredMs === null || nowMs - this.#answeredMs >= SILENT_SHARE * (nowMs - beganMs);
   }
 

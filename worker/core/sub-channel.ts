@@ -100,9 +100,14 @@ export class SubChannel implements Gauge {
     return this.#inFlight === 0 && this.#ledger.sinceMs === null;
   }
 
-  /** Whether a request has to go elsewhere because of failures. */
+  /** Whether what may go elsewhere has to, because of failures. */
   isSkipped(nowMs: EpochMs): boolean {
     return this.#circuit.isSkipping(nowMs);
+  }
+
+  /** Whether it is skipped on one request's word: what is bound there goes on. */
+  get isSuspected(): boolean {
+    return this.#circuit.isSuspicion;
   }
 
   /**
@@ -175,7 +180,7 @@ export class SubChannel implements Gauge {
     const othersWaiting = Math.max(0, this.#waiting);
     const isTripped = this.#circuit.observe(outcome, { beganMs, nowMs, isUnhindered, othersWaiting });
     if (wasFailing || isTripped) this.#note();
-    return isTripped;
+    return isTripped && !this.isSuspected;
   }
 
   /**
@@ -221,7 +226,7 @@ export class SubChannel implements Gauge {
    */
   takeReport(nowMs: EpochMs): Taken | null {
     const { sinceMs: firstMs, announcedMs, sessions, ...happened } = this.#ledger;
-    const skipping = this.isFailing;
+    const skipping = this.isFailing && !this.isSuspected;
     const sinceMs = firstMs ?? (skipping ? nowMs : null);
     if (sinceMs === null) return null;
     this.#ledger = blank();

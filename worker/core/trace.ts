@@ -39,6 +39,7 @@ const LocalSchema = record({
   isLast: v.boolean(),
   full: IdsSchema,
   skipped: IdsSchema,
+  suspected: IdsSchema,
   connections: list(record({ identity: TextSchema, backend: BackendIdSchema, from: TextSchema }), 2),
   token: v.nullable(record({ requests: CountSchema, connection: v.nullable(ConnectionSchema) })),
   ranked: v.nullable(

@@ -354,14 +354,15 @@ class Exchange implements Guarded, Runner {
   #count(outcome: Outcome, untilMs: EpochMs | null = null): void {
     if (this.#isCounted) return;
     this.#isCounted = true;
-    const { channel, headerTimeoutMs: timeoutMs, body, nowMs: sinceMs, tracer } = this.#attempt;
+    const { channel, headerTimeoutMs: timeoutMs, body, isRetry, nowMs: sinceMs, tracer } = this.#attempt;
     const nowMs = clock();
     this.#waitedMs = (untilMs ?? nowMs) - sinceMs;
     tracer?.ended(outcome, this.#waitedMs);
     const wait = {
       waitedMs: this.#waitedMs,
       timeoutMs,
-      isUnhindered: body.stream === null || body.copy?.isSent === true,
+      // Where it has failed already, it may be the request that nobody can answer.
+      isUnhindered: !isRetry && (body.stream === null || body.copy?.isSent === true),
       nowMs,
     };
     if (channel.count(outcome, wait)) this.#report(nowMs);
