@@ -110,6 +110,9 @@ it("is withdrawn when an operator wants it to get nothing, and not when it is ej
   expect(withdrawn({ admits: "none" })).toBe(true);
   expect(withdrawn({ admits: "none", isEjected: true })).toBe(false);
   expect(withdrawn({ admits: "sticky" })).toBe(false);
+  const removed = subChannel(backend);
+  removed.retire();
+  expect(removed.isWithdrawn).toBe(true);
 });
 
 it.each<[string, boolean, (silent: SubChannel) => void]>([

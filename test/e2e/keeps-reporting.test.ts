@@ -15,6 +15,8 @@ const stage = raiseStage({
   closing: { closeSocketsAtDeadline: true },
   staying: {},
   again: { settleMs: 500, sync: { refreshMs: 500, leaseMs: 1_000, waitMs: 500 } },
+  removed: { closeSocketsAtDeadline: true },
+  deleted: { closeSocketsAtDeadline: true },
 });
 
 /** Longer than the longest lease that is granted here. */
@@ -191,6 +193,22 @@ describe("when a backend admits nothing any more, because its drain is over", ()
     for (const { client, server } of opened)
       expect(await Promise.all([client.next(), server.next()])).toEqual([ASIDE, ASIDE]);
     await expect.poll(() => inFlight(scene), PATIENT).toBe(0);
+  });
+
+  it("closes them when the backend is removed", async () => {
+    const scene = stage.scene("removed");
+    const { client, server } = await connect(scene);
+    await expect.poll(() => inFlight(scene), PATIENT).toBe(1);
+    await scene.admin.do("DELETE", "/pools/removed/backends/b", { force: true });
+    expect(await Promise.all([client.next(), server.next()])).toEqual([ASIDE, ASIDE]);
+  });
+
+  it("closes them when its pool is deleted", async () => {
+    const scene = stage.scene("deleted");
+    const { client, server } = await connect(scene);
+    await expect.poll(() => inFlight(scene), PATIENT).toBe(1);
+    await deletePool(scene);
+    expect(await Promise.all([client.next(), server.next()])).toEqual([ASIDE, ASIDE]);
   });
 
   it("leaves them open otherwise", async () => {

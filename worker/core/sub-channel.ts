@@ -75,9 +75,9 @@ export class SubChannel implements Gauge {
     return this.backend.id;
   }
 
-  /** Whether it admits nothing because an operator wants it so: its drain is over, or it is disabled. */
+  /** Whether it admits nothing because an operator wants it so: its drain is over, or it is disabled or removed. */
   get isWithdrawn(): boolean {
-    return this.#backend.admits === "none" && !this.#backend.isEjected;
+    return this.#isRetired || (this.#backend.admits === "none" && !this.#backend.isEjected);
   }
 
   /** Attempts begun and not ended: until the response headers, or to the end for what is followed. */

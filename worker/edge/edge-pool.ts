@@ -42,6 +42,7 @@ export class EdgePool implements Source<Snapshot, Env> {
   #view: PoolView | null = null;
   /** Whether the ring was last told of anything in flight. */
   #isOwing = false;
+  #closesSockets = false;
   #blamed: ReadonlySet<number> = new Set(DEFAULT_POOL_CONFIG.health.failureStatuses);
 
   /** `onSnapshot` is called after every new one. */
@@ -75,9 +76,9 @@ export class EdgePool implements Source<Snapshot, Env> {
     return this.#isOwing;
   }
 
-  /** Whether sockets to a backend that admits nothing any more are closed. */
+  /** Whether sockets to a backend that admits nothing any more are closed; as it was last if the pool is gone. */
   get closesSockets(): boolean {
-    return this.#view?.snapshot.config.closeSocketsAtDeadline ?? false;
+    return this.#closesSockets;
   }
 
   get isIdle(): boolean {
@@ -121,11 +122,14 @@ export class EdgePool implements Source<Snapshot, Env> {
       this.#channels.retire();
     } else if (this.#view === null) this.#view = this.#see(snapshot);
     else this.#view.adopt(snapshot, clock(), Math.random());
-    if (snapshot !== null) this.#blamed = new Set(snapshot.config.health.failureStatuses);
+    if (snapshot !== null) {
+      this.#blamed = new Set(snapshot.config.health.failureStatuses);
+      this.#closesSockets = snapshot.config.closeSocketsAtDeadline;
+    }
     this.#onSnapshot();
     this.line.serve(null, clock());
     // Nothing else in a snapshot is news to what is open.
-    if (this.closesSockets) for (const vigil of this.vigils) vigil.call();
+    if (this.#closesSockets) for (const vigil of this.vigils) vigil.call();
   }
 
   #see(snapshot: Snapshot): PoolView {
