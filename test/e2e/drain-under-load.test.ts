@@ -4,6 +4,8 @@ import { LongBackend } from "../support/long-backend.ts";
 
 /** How long a download takes, and WebSockets stay open. */
 const LONG_MS = Number(process.env["DRAIN_DOWNLOAD_MS"] ?? 6_000);
+/** The same of a download that does not say how long it is: the last thing that is open. */
+const ENDLESS_MS = LONG_MS + 4_000;
 const DRAIN_MS = 2_000;
 const LANES = 4;
 const MEGABYTE = 2 ** 20;
@@ -46,8 +48,11 @@ async function talk(url: string): Promise<{ readonly sent: number; readonly code
   return { code: await closed, sent };
 }
 
-async function download(url: string): Promise<{ readonly backend: string | null; readonly bytes: number }> {
-  const response = await fetch(`${url}/download?ms=${LONG_MS}`);
+async function download(
+  url: string,
+  path: string,
+): Promise<{ readonly backend: string | null; readonly bytes: number }> {
+  const response = await fetch(`${url}${path}`);
   return {
     backend: response.headers.get("x-backend"),
     bytes: (await response.arrayBuffer()).byteLength,
@@ -73,7 +78,12 @@ it(
       backends: [a, b].map(({ id, url }) => ({ id, url })),
     });
     const load = new Load(cluster);
-    const downloads = edge.urls.flatMap((url) => [download(url), download(url)]);
+    const downloads = edge.urls.flatMap((url) =>
+      Array.from({ length: 2 }, () => download(url, `/download?ms=${LONG_MS}`)),
+    );
+    const endless = edge.urls.flatMap((url) =>
+      Array.from({ length: 2 }, () => download(url, `/endless?ms=${ENDLESS_MS}`)),
+    );
     const talks = edge.urls.flatMap((url) => [talk(url), talk(url)]);
     await expect.poll(async () => (await receipt()).body.inFlight, { timeout: 5_000 }).toBeGreaterThan(3);
 
@@ -90,9 +100,10 @@ it(
     await load.stop();
 
     expect(load.answers.filter(({ status }) => status !== 200)).toEqual([]);
-    const received = await Promise.all(downloads);
-    expect(received.map(({ bytes }) => bytes)).toEqual(received.map(() => MEGABYTE));
-    expect(received.map(({ backend }) => backend)).toContain("b");
+    for (const received of [await Promise.all(downloads), await Promise.all(endless)]) {
+      expect(received.map(({ bytes }) => bytes)).toEqual(received.map(() => MEGABYTE));
+      expect(received.map(({ backend }) => backend)).toContain("b");
+    }
     const talked = await Promise.all(talks);
     expect(talked.map(({ code }) => code)).toEqual(talked.map(() => 1_000));
     expect(talked.every(({ sent }) => sent > 10)).toBe(true);
@@ -101,5 +112,5 @@ it(
       return admin.do("GET", `/pools/default/backends/b/receipt${query}`);
     }
   },
-  60_000 + LONG_MS,
+  60_000 + ENDLESS_MS,
 );

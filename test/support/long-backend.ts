@@ -2,8 +2,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 
 /**
- * What the process runs: it answers `/` at once, `/download?ms=N` with a megabyte in so many milliseconds, and echoes short
- * text messages of WebSockets (RFC 6455 §5.2: one frame of up to 125 bytes each).
+ * What the process runs: it answers `/` at once, `/download?ms=N` with a megabyte in so many milliseconds, `/endless?ms=N` with
+ * the same but without saying how long it is, and echoes short text messages of WebSockets (RFC 6455 §5.2: one frame of up to 125
+ * bytes each).
  */
 const SOURCE = `
 const { createServer } = require("node:http");
@@ -14,8 +15,9 @@ const chunk = Buffer.alloc(2 ** 20 / CHUNKS, id);
 const server = createServer((request, response) => {
   const url = new URL(request.url, "http://backend");
   response.setHeader("x-backend", id);
-  if (url.pathname !== "/download") return response.end(id);
-  response.setHeader("content-length", chunk.length * CHUNKS);
+  if (url.pathname === "/download") response.setHeader("content-length", chunk.length * CHUNKS);
+  else if (url.pathname === "/endless") response.setHeader("content-type", "application/octet-stream");
+  else return response.end(id);
   let sent = 0;
   const timer = setInterval(() => {
     response.write(chunk);
