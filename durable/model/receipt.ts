@@ -29,15 +29,17 @@ export interface Receipt {
    */
   readonly safeAtMs: EpochMs | null;
   /**
-   * From when on no isolate at all sends anything there, not even one that is cut off from the ring and serves what it has
-   * for `maxStaleMs`; null: it is not on its way out.
+   * From when on it can be stopped whatever isolates did that the ring has not heard of: none sends anything there any more,
+   * not even one that is cut off from the ring and serves what it has for `maxStaleMs`, and what it sent has had the time of
+   * an ordinary response to end. Never before `safeAtMs`. What is told to be in flight is no part of it: as long as there is
+   * any, `safeAtMs` is null. Null: it is not on its way out.
    */
   readonly certainAtMs: EpochMs | null;
   /** Deadline of its drain; null when none runs or it has passed. */
   readonly drainsUntilMs: EpochMs | null;
   /**
    * Requests in flight there, as isolates last told. Once it is closed, what one told that fell silent, and could still
-   * serve when that was done, counts until `certainAtMs`.
+   * serve when that was done, counts until nobody can hold anything older, shortly before `certainAtMs`.
    */
   readonly inFlight: number;
   /** Sessions that came to it lately, and still may. */

@@ -97,8 +97,7 @@ function receiptOf(books: Books, backend: HeldBackend, stop: Stop | null): Recei
     state: untilMs !== null ? "draining" : isEjected ? "ejected" : "active",
     version: ring.version,
     safe: false,
-    safeAtMs: untilMs === null ? null : safeAfterMs(ring.config, leaseEndMs(untilMs, ledger.longestLeaseMs)),
-    certainAtMs: untilMs === null ? null : certainAfterMs(books, untilMs),
+    ...(untilMs === null ? { safeAtMs: null, certainAtMs: null } : forecast(books, untilMs)),
     drainsUntilMs: untilMs,
     inFlight: ledger.inFlight(id, nowMs),
     estimatedSessions: books.sessionsOf(id),
@@ -107,19 +106,21 @@ function receiptOf(books: Books, backend: HeldBackend, stop: Stop | null): Recei
   };
 }
 
-/** When it will be certain that nobody sends a backend anything that is closed at `untilMs`. */
-function certainAfterMs({ ring, ledger }: Books, untilMs: EpochMs): EpochMs {
-  const endMs = leaseEndMs(untilMs, ledger.longestLeaseMs + ring.config.sync.maxStaleMs);
-  return later(endMs, ring.stops.staleUntilMs);
+/** What can be said of a backend that is going to be closed at `untilMs`. */
+function forecast({ ring, ledger }: Books, untilMs: EpochMs): Pick<Receipt, "safeAtMs" | "certainAtMs"> {
+  const { config, stops } = ring;
+  const safeAtMs = settledMs(config, leaseEndMs(untilMs, ledger.longestLeaseMs));
+  const endMs = leaseEndMs(untilMs, ledger.longestLeaseMs + config.sync.maxStaleMs);
+  return { safeAtMs, certainAtMs: later(safeAtMs, settledMs(config, later(endMs, stops.staleUntilMs))) };
 }
 
 function receiptOfClosed(books: Books, stop: Stop, state: ReceiptState): Receipt {
   const { ring, ledger, nowMs } = books;
   const work = ledger.workAt(stop.id, stop, nowMs);
-  const settledMs = safeAfterMs(ring.config, ledger.governsSinceMs(stop.version));
+  const governedMs = settledMs(ring.config, ledger.governsSinceMs(stop.version));
   // What was told of may have been an ordinary response, of which only the headers are waited for.
   const idleMs =
-    work.lastMs === null ? settledMs : later(settledMs, after(work.lastMs, ring.config.settleMs));
+    work.lastMs === null ? governedMs : later(governedMs, after(work.lastMs, ring.config.settleMs));
   const safe = work.count === 0 && idleMs <= nowMs;
   return {
     id: stop.id,
@@ -127,7 +128,7 @@ function receiptOfClosed(books: Books, stop: Stop, state: ReceiptState): Receipt
     version: stop.version,
     safe,
     safeAtMs: work.count === 0 ? idleMs : null,
-    certainAtMs: stop.certainAtMs,
+    certainAtMs: later(idleMs, settledMs(ring.config, stop.certainAtMs)),
     drainsUntilMs: null,
     inFlight: work.count,
     estimatedSessions: books.sessionsOf(stop.id),
@@ -137,14 +138,14 @@ function receiptOfClosed(books: Books, stop: Stop, state: ReceiptState): Receipt
 }
 
 /**
- * When nothing can be left of what was sent before a version governed. Whatever the ring does not hear of is over by then:
+ * When nothing can be left of what was sent before `sinceMs`, when a version governed or no older one could be held. Whatever the ring does not hear of is over by then:
  * an isolate that acknowledged told what it had in flight, and its ordinary responses had their headers, so `settleMs` is
  * enough. One that fell silent, and whose lease ran out, may have sent something at the last moment; if that waits for its
  * answer for longer than `UNTOLD_MS`, its context tells, and `waitMs` is what that may take; if not, it has its headers by
  * then, and `settleMs` begins.
  */
-function safeAfterMs({ settleMs, sync }: PoolConfig, governsSinceMs: EpochMs): EpochMs {
-  return after(governsSinceMs, UNTOLD_MS + Math.max(settleMs, sync.waitMs));
+function settledMs({ settleMs, sync }: PoolConfig, sinceMs: EpochMs): EpochMs {
+  return after(sinceMs, UNTOLD_MS + Math.max(settleMs, sync.waitMs));
 }
 
 function unheardUntilMs({ ledger, nowMs }: Books): EpochMs | null {

@@ -260,7 +260,7 @@ it("counts on an isolate that fell silent with work in flight until it is certai
   const world = new ReceiptWorld({ clocks: QUIET }).take(GET).advance(100).take(long).advance(2_000);
   world.take({ kind: "evict", isolate: 0 }).take(DRAIN).advance(60_000);
   expect(world.receipt).toMatchObject({ state: "expired", outstandingIsolates: 0, inFlight: 1, safe: false });
-  const certainAtMs = world.receipt?.certainAtMs ?? 0;
+  const certainAtMs = (world.receipt?.certainAtMs ?? 0) - 2_100 - SETTLE_MS;
   world.advance(certainAtMs - world.nowMs - 1);
   expect(world.receipt).toMatchObject({ inFlight: 1 });
   world.advance(1 + SETTLE_MS);

@@ -46,7 +46,7 @@ describe("a receipt", () => {
       drainsUntilMs: deadlineMs,
       inFlight: 2,
       safeAtMs: deadlineMs + UNHEARD_MS + SETTLED_MS,
-      certainAtMs: deadlineMs + CERTAIN_MS,
+      certainAtMs: deadlineMs + CERTAIN_MS + SETTLED_MS,
     });
     pass(20_000);
     expect(await held.receipt("b")).toMatchObject({
@@ -56,7 +56,7 @@ describe("a receipt", () => {
       safeAtMs: null,
       inFlight: 2,
       outstandingIsolates: 1,
-      certainAtMs: deadlineMs + CERTAIN_MS,
+      certainAtMs: deadlineMs + CERTAIN_MS + SETTLED_MS,
     });
     await held.lease({ incarnation, haveVersion: 2 });
     await held.lease({ incarnation, haveVersion: 3 });
@@ -97,14 +97,14 @@ describe("a receipt", () => {
     await held.lease({ inFlight: AT_B });
     pass(60_000);
     await held.drain("b", 0);
-    const certainAtMs = Date.now() + CERTAIN_MS;
+    const endMs = Date.now() + CERTAIN_MS;
     pass(CERTAIN_MS - 1);
     await held.lease({ isolate: "another-one", incarnation: null });
     expect(await held.receipt("b")).toMatchObject({
       safe: false,
       inFlight: 2,
       outstandingIsolates: 0,
-      certainAtMs,
+      certainAtMs: endMs + SETTLED_MS,
     });
     // The status says what is known of the present.
     expect((await held.status()).backends).toMatchObject([{ id: "a" }, { id: "b", inFlight: 0 }]);
@@ -112,7 +112,7 @@ describe("a receipt", () => {
     expect(await held.receipt("b")).toMatchObject({
       state: "safe",
       inFlight: 0,
-      safeAtMs: certainAtMs + 5_000,
+      safeAtMs: endMs + 5_000,
     });
   });
 
@@ -122,7 +122,7 @@ describe("a receipt", () => {
     const { incarnation } = await held.lease({ inFlight: AT_B });
     await held.drain("b", 0);
     await held.lease({ incarnation, haveVersion: 2 });
-    const certainAtMs = Date.now() + CERTAIN_MS;
+    const certainAtMs = Date.now() + CERTAIN_MS + SETTLED_MS;
     pass(SETTLED_MS);
     expect(await held.receipt("b")).toMatchObject({ state: "safe", version: 2, certainAtMs });
     await held.evict();

@@ -426,6 +426,8 @@ export class ReceiptWorld {
 
   #check(): void {
     const { receipt } = this;
+    if ((receipt?.safeAtMs ?? 0) > (receipt?.certainAtMs ?? 0))
+      this.#break(`certain ${receipt?.certainAtMs} before it is safe ${receipt?.safeAtMs}`);
     if (receipt?.safe !== true) return;
     this.seen.safe++;
     for (const isolate of this.#isolates) {
@@ -435,7 +437,7 @@ export class ReceiptWorld {
         this.#break(`${isolate.id} may send by version ${isolate.held?.document.version} though it is safe`);
     }
     for (const work of this.#works) {
-      if (this.#isInTime(work, receipt)) {
+      if (this.#isInTime(work)) {
         const { life, sentMs, phase, isFollowed, toldMs } = work;
         this.#break(`safe while open: ${JSON.stringify({ life, sentMs, phase, isFollowed, toldMs })}`);
       }
@@ -443,11 +445,11 @@ export class ReceiptWorld {
   }
 
   /** Whether the ring has to know of a request: its isolate held a lease when it sent it, and could tell. */
-  #isInTime(work: Work, receipt: Receipt): boolean {
+  #isInTime(work: Work): boolean {
     if (work.isStray || work.isUntold) return false;
     // Silent for so long that it could serve no more, either when the backend was closed or by now.
-    const closedMs = this.#ring.stops.closed.find(({ id }) => id === B)?.atMs ?? 0;
-    const isOver = closedMs >= work.staleUntilMs || this.#nowMs >= (receipt.certainAtMs ?? 0);
+    const stop = this.#ring.stops.closed.find(({ id }) => id === B);
+    const isOver = (stop?.atMs ?? 0) >= work.staleUntilMs || this.#nowMs >= (stop?.certainAtMs ?? 0);
     return !(isOver && work.toldMs !== null && this.#nowMs >= work.toldUntilMs);
   }
 

@@ -331,7 +331,7 @@ const SafeAtSchema = v.nullable(
 );
 const CertainAtSchema = v.nullable(
   at(
-    "from when on no isolate sends anything there, not even one that is cut off; null: it is not on its way out",
+    "from when on it can be stopped for isolates that are cut off, too, never before safeAtMs; null: it is not on its way out",
   ),
 );
 
