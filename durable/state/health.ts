@@ -4,7 +4,7 @@ import type { EpochMs } from "../model/time.ts";
 import type { HeldBackend, LiveRing } from "./ring-state.ts";
 
 /** How a backend is: what an operator has pinned, else the worst of what is observed. */
-export function healthOf({ pin, observed }: HeldBackend): Health {
+export function healthOf({ pin, observed }: Pick<HeldBackend, "pin" | "observed">): Health {
   if (pin !== null) return pin.health;
   const { probe, passive, announced } = observed;
   if (probe.verdict === "unhealthy" || probe.verdict === "waiting" || passive.kind === "ejected")
@@ -13,7 +13,7 @@ export function healthOf({ pin, observed }: HeldBackend): Health {
 }
 
 /** Whether a backend has asked for no new sessions, by a probe's 404 or its own word. A pin overrules that too. */
-export function isStopping({ pin, observed }: HeldBackend): boolean {
+export function isStopping({ pin, observed }: Pick<HeldBackend, "pin" | "observed">): boolean {
   return pin === null && (observed.probe.isStopping || observed.announced?.word === "draining");
 }
 
@@ -62,7 +62,7 @@ export function stampServing(
 }
 
 /** Whether a backend takes new traffic without its pool having to panic. */
-export function isServing(backend: HeldBackend): boolean {
+export function isServing(backend: Omit<HeldBackend, "serverId">): boolean {
   return isWanted(backend) && healthOf(backend) !== "unhealthy" && !isStopping(backend);
 }
 

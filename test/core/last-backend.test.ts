@@ -50,6 +50,37 @@ it.each(TAKING_OUT)("lets $kind be while another one takes new traffic, or nobod
   expect(apply(pool({ a: { labels, weight: 0 }, b: DISABLED }), command)).toMatchObject({ ok: true });
 });
 
+const PINNED = {
+  kind: "pin-backend",
+  pin: { health: "unhealthy", reason: "smells", forMs: 60_000 },
+} as const;
+
+it.each(TAKING_OUT)(
+  "refuses $kind where nobody who is well would be left, unless it is forced",
+  (command) => {
+    const pinned = done(
+      apply(pool({ a: { labels: { [ZONE]: "x" } }, b: 1 }), { ...PINNED, id: backendId("b") }),
+    );
+    expect(apply(pinned, command)).toEqual({
+      ok: false,
+      refusal: {
+        kind: "conflict",
+        detail:
+          "nobody who is well would be left to take the new traffic of pool shop, which is a now; with force: true it is done all the same",
+      },
+    });
+    expect(apply(pinned, { ...command, force: true })).toMatchObject({ ok: true });
+  },
+);
+
+it.each(TAKING_OUT)("lets $kind be where it is not well itself, as long as somebody is wanted", (command) => {
+  const labels = { [ZONE]: "x" };
+  const oneIsWell = done(apply(pool({ a: { labels }, b: 1 }), { ...PINNED, id: a }));
+  expect(apply(oneIsWell, command)).toMatchObject({ ok: true });
+  const nobodyIs = done(apply(oneIsWell, { ...PINNED, id: backendId("b") }));
+  expect(apply(nobodyIs, command)).toMatchObject({ ok: true });
+});
+
 it.each<PoolCommand>([
   { kind: "patch-backend", id: a, patch: { weight: 0 } },
   { kind: "patch-backend", id: a, patch: DISABLED },
