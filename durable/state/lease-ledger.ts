@@ -14,6 +14,13 @@ const CLOCK_DRIFT = 0.01;
  */
 const CLOCK_SLACK_MS = 1_100;
 
+/**
+ * Longest time until an isolate asks again that could not reach its object, by its own clock, milliseconds: 6 s until a call
+ * counts as lost (`worker/edge/leased.ts`), and the longest quiet time after it (`worker/core/quiet.ts`). Short leases have
+ * ended by then, and it may have work in flight that it could tell nobody of.
+ */
+const RETURN_MS = 6_000 + 16_000;
+
 /** Grants remembered per isolate; older ones are merged, which can only make the ledger more careful. */
 const MAX_GRANTS = 8;
 
@@ -65,6 +72,7 @@ export class LeaseLedger {
   #census: LeaseCensus | null = null;
   #storedLeaseMs: number;
   readonly #unknownUntilMs: EpochMs;
+  readonly #unheardUntilMs: EpochMs;
   /** Longest time that an isolate may serve past its lease with the ring out of reach, by any version published so far. */
   #maxStaleMs = 0;
   #staleUntilMs: EpochMs;
@@ -83,6 +91,8 @@ export class LeaseLedger {
     this.#onGone = onGone;
     this.#storedLeaseMs = storedLeaseMs;
     this.#unknownUntilMs = storedLeaseMs === 0 ? nowMs : leaseEndMs(nowMs, storedLeaseMs);
+    this.#unheardUntilMs =
+      storedLeaseMs === 0 ? nowMs : later(this.#unknownUntilMs, leaseEndMs(nowMs, RETURN_MS));
     this.#periodMs = nowMs;
     this.#sweptMs = nowMs;
     this.#staleUntilMs = nowMs;
@@ -188,9 +198,12 @@ export class LeaseLedger {
     return later(sinceMs, census.olderUntilMs(version) ?? sinceMs);
   }
 
-  /** Until when, after a restart, isolates may serve that were not heard since. In the past: all are known. */
-  get unknownUntilMs(): EpochMs {
-    return this.#unknownUntilMs;
+  /**
+   * Until when, after a restart, isolates that were not heard since may serve, or have work in flight from before that they
+   * are about to tell of. In the past: all are known.
+   */
+  get unheardUntilMs(): EpochMs {
+    return this.#unheardUntilMs;
   }
 
   /** Whether no isolate that reaches the ring in time uses anything older than `version` any more. */

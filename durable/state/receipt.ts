@@ -109,7 +109,10 @@ function receiptOf(books: Books, backend: HeldBackend, stop: Stop | null): Recei
 /** What can be said of a backend that is going to be closed at `untilMs`. */
 function forecast({ ring, ledger }: Books, untilMs: EpochMs): Pick<Receipt, "safeAtMs" | "certainAtMs"> {
   const { config, stops } = ring;
-  const safeAtMs = settledMs(config, leaseEndMs(untilMs, ledger.longestLeaseMs));
+  const safeAtMs = settledMs(
+    config,
+    later(leaseEndMs(untilMs, ledger.longestLeaseMs), ledger.unheardUntilMs),
+  );
   const endMs = leaseEndMs(untilMs, ledger.longestLeaseMs + config.sync.maxStaleMs);
   return { safeAtMs, certainAtMs: later(safeAtMs, settledMs(config, later(endMs, stops.staleUntilMs))) };
 }
@@ -117,7 +120,10 @@ function forecast({ ring, ledger }: Books, untilMs: EpochMs): Pick<Receipt, "saf
 function receiptOfClosed(books: Books, stop: Stop, state: ReceiptState): Receipt {
   const { ring, ledger, nowMs } = books;
   const work = ledger.workAt(stop.id, stop, nowMs);
-  const governedMs = settledMs(ring.config, ledger.governsSinceMs(stop.version));
+  const governedMs = settledMs(
+    ring.config,
+    later(ledger.governsSinceMs(stop.version), ledger.unheardUntilMs),
+  );
   // What was told of may have been an ordinary response, of which only the headers are waited for.
   const idleMs =
     work.lastMs === null ? governedMs : later(governedMs, after(work.lastMs, ring.config.settleMs));
@@ -149,5 +155,5 @@ function settledMs({ settleMs, sync }: PoolConfig, sinceMs: EpochMs): EpochMs {
 }
 
 function unheardUntilMs({ ledger, nowMs }: Books): EpochMs | null {
-  return ledger.unknownUntilMs > nowMs ? ledger.unknownUntilMs : null;
+  return ledger.unheardUntilMs > nowMs ? ledger.unheardUntilMs : null;
 }

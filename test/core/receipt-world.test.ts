@@ -2,10 +2,11 @@ import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import type { PoolCommand } from "../../durable/model/command.ts";
 import { after, type EpochMs } from "../../durable/model/time.ts";
-import { LeaseLedger } from "../../durable/state/lease-ledger.ts";
+import { LeaseLedger, leaseEndMs } from "../../durable/state/lease-ledger.ts";
 import { lookForReceipts } from "../../durable/state/receipt.ts";
 import type { LiveRing } from "../../durable/state/ring-state.ts";
 import type { Work } from "../../durable/state/work-in-flight.ts";
+import { quietMs } from "../../worker/core/quiet.ts";
 import { backendId } from "./support/build.ts";
 import type { Clock } from "./support/lease-world.ts";
 import {
@@ -239,6 +240,26 @@ it("is safe a settling time after the last isolate has acknowledged, and says so
   expect(world.receipt).toMatchObject({ state: "expired", safe: false });
   world.advance(1);
   expect(world.receipt).toMatchObject({ state: "safe", safe: true, safeAtMs: world.nowMs });
+});
+
+// An isolate that could not reach the ring leaves it alone for a while, which may be longer than the leases of its pool.
+it("waits after a restart until every isolate must have told what it has in flight, however short leases are", () => {
+  const sync = { leaseMs: 2_000, refreshMs: 500 };
+  const world = new ReceiptWorld({ clocks: QUIET })
+    .take({ kind: "command", command: { kind: "patch-pool", patch: { sync } } })
+    .take(GET)
+    .take(DRAIN)
+    .advance(20_000);
+  expect(world.receipt).toMatchObject({ state: "safe", unheardUntilMs: null });
+  const quietestMs = quietMs({ failure: "overloaded", failures: 99, canServe: true }, 0);
+  const unheardUntilMs = leaseEndMs(world.nowMs, 6_000 + quietestMs);
+  world.take({ kind: "restart" });
+  const safeAtMs = after(unheardUntilMs, 2_100 + SETTLE_MS);
+  expect(world.receipt).toMatchObject({ state: "expired", unheardUntilMs, safeAtMs });
+  world.advance(safeAtMs - world.nowMs - 1);
+  expect(world.receipt).toMatchObject({ state: "expired", safe: false });
+  world.advance(1);
+  expect(world.receipt).toMatchObject({ state: "safe" });
 });
 
 it("waits for what is followed to its end, however long that takes", () => {
