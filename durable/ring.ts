@@ -21,7 +21,7 @@ import {
   type VersionsRequest,
   type VersionsView,
 } from "./model/history.ts";
-import type { BackendId } from "./model/names.ts";
+import type { BackendId, PoolName } from "./model/names.ts";
 import { parse } from "./model/parse.ts";
 import type { Rehearsal } from "./model/preview.ts";
 import type { QuicLbExport } from "./model/quic-lb-export.ts";
@@ -240,10 +240,10 @@ export class Ring extends DurableBase {
   }
 
   /** Whether backends can be stopped; waits until they can. */
-  async receipts({ of, waitMs }: ReceiptsRequest, gone: AbortSignal): Promise<Result<ReceiptsView>> {
+  async receipts({ pool, of, waitMs }: ReceiptsRequest, gone: AbortSignal): Promise<Result<ReceiptsView>> {
     const look = (nowMs: EpochMs): Look<Result<ReceiptsView>> => {
       if (this.#ring.kind === "absent" || this.#snapshot === null)
-        return { view: refuse(NO_POOL), isDone: true, nextMs: null };
+        return { view: refuse(noPool(pool)), isDone: true, nextMs: null };
       const sessionsOf = (id: BackendId): EstimatedSessions => this.#sessions.of(id, nowMs);
       const kept = { ring: this.#ring, snapshot: this.#snapshot, ledger: this.#ledger };
       return lookForReceipts({ ...kept, sessionsOf, nowMs }, of);
@@ -487,6 +487,10 @@ export class Ring extends DurableBase {
 }
 
 const NO_POOL: Refusal = { kind: "not-found", detail: "this pool does not exist" };
+
+function noPool(pool: PoolName): Refusal {
+  return { kind: "not-found", detail: `pool ${pool} does not exist` };
+}
 
 /** What the alarm is set to; the time given where it is not, or where nobody can tell. */
 async function alarmOr(otherwiseMs: EpochMs, storage: DurableObjectStorage): Promise<EpochMs> {

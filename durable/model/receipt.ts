@@ -1,4 +1,4 @@
-import type { BackendId } from "./names.ts";
+import type { BackendId, PoolName } from "./names.ts";
 import type { EpochMs } from "./time.ts";
 import type { EstimatedSessions } from "./view.ts";
 
@@ -74,6 +74,8 @@ export interface Labelled {
  * waits for it to be safe.
  */
 export interface ReceiptsRequest {
+  /** As it was asked for: a ring without a pool does not know its name. */
+  readonly pool: PoolName;
   readonly of: { readonly id: BackendId } | Labelled;
   /** Longest wait, milliseconds. 0: the answer comes at once. */
   readonly waitMs: number;

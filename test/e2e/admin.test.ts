@@ -68,7 +68,12 @@ it("makes a write under If-Match only at the version it names, and If-None-Match
   expect(await patch({ "if-match": "nonsense" })).toBe(422);
   expect(await patch({ "if-match": etag ?? "" })).toBe(200);
   expect(await patch({ "if-match": etag ?? "" })).toBe(412);
-  expect((await admin.send("PUT", "/pools/default", {}, { "if-none-match": "*" })).status).toBe(412);
+  expect(await admin.send("PUT", "/pools/default", {}, { "if-none-match": "*" })).toMatchObject({
+    status: 412,
+    body: {
+      detail: expect.stringMatching(/^the precondition wants it not to be there, and it is, in version \d+$/),
+    },
+  });
   expect((await admin.send("PUT", "/routes/r", { pool: "default" }, { "if-none-match": "*" })).status).toBe(
     201,
   );

@@ -300,7 +300,8 @@ describe("whoever waits for a receipt", () => {
     const waiting = held.receipts({ id: id("b") }, 60_000);
     await held.view();
     await held.do({ kind: "delete-pool" });
-    expect(refused(await waiting)).toMatchObject({ kind: "not-found" });
+    const detail = "pool receipt-wait-deleted does not exist";
+    expect(refused(await waiting)).toEqual({ kind: "not-found", detail });
   });
 });
 

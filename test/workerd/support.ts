@@ -278,7 +278,7 @@ export class HeldRing extends Held<Snapshot, PoolCommand, PoolView> {
 
   receipts(of: ReceiptsRequest["of"], waitMs = 0): Promise<Result<ReceiptsView>> {
     const wait = { waitMs, gone: new AbortController().signal };
-    return callObject<ReceiptsView>(env.RING, this.name, "receipts", { of, waitMs }, wait);
+    return callObject<ReceiptsView>(env.RING, this.name, "receipts", { pool: this.name, of, waitMs }, wait);
   }
 
   /** Pins one backend's health. */

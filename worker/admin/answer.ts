@@ -49,7 +49,7 @@ function toProblem(refusal: Refusal): AdminProblem {
       return {
         status: 412,
         title: "Precondition failed",
-        detail: `the precondition wants version ${refusal.expected}, and it is ${refusal.actual}`,
+        detail: staleInWords(refusal),
       };
     case "invalid":
       return {
@@ -59,6 +59,13 @@ function toProblem(refusal: Refusal): AdminProblem {
         errors: refusal.errors,
       };
   }
+}
+
+function staleInWords({ expected, actual }: Extract<Refusal, { kind: "stale-version" }>): string {
+  if (expected === "none")
+    return `the precondition wants it not to be there, and it is, in version ${actual}`;
+  const isWanted = `the precondition wants ${expected === "any" ? "it to be there" : `version ${expected}`}`;
+  return actual === "none" ? `${isWanted}, and it is not there` : `${isWanted}, and it is ${actual}`;
 }
 
 /** Answers for an object that could not be reached. */

@@ -44,7 +44,7 @@ async function show(
   if (!pool.ok) return refused(context, pool.refusal);
   const waitMs = readWait(context);
   if (!waitMs.ok) return refused(context, waitMs.refusal);
-  const asked: ReceiptsRequest = { of, waitMs: waitMs.value ?? 0 };
+  const asked: ReceiptsRequest = { pool: pool.value, of, waitMs: waitMs.value ?? 0 };
   const wait = { waitMs: asked.waitMs, gone: context.req.raw.signal };
   const view: Result<ReceiptsView> = await callObject(context.env.RING, pool.value, "receipts", asked, wait);
   if (!view.ok) return refused(context, view.refusal);
