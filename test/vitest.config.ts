@@ -7,6 +7,8 @@ import { defineConfig } from "vitest/config";
  */
 export default defineConfig({
   test: {
+    // One more than the cores of the smallest machine: files that run a workerd of their own wait a good deal of their time.
+    maxWorkers: 3,
     projects: [
       {
         test: {
@@ -34,8 +36,6 @@ export default defineConfig({
           root: ".",
           include: ["test/e2e/**/*.test.ts"],
           globalSetup: ["test/support/global-setup.ts"],
-          // Every file runs a workerd of its own, and waits a good deal of its time.
-          maxWorkers: 3,
           testTimeout: 30_000,
           hookTimeout: 30_000,
         },

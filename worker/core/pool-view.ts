@@ -316,7 +316,7 @@ export class PoolView {
     if (tried.size === 0 && !hasWaited) token.requests++;
     const home = this.#channels.byServerId(token.serverId);
     if (home === null || home.backend.admits === "none") return this.#rescue(token, home, choosing, among);
-    const isFailing = home.isSkipped(nowMs) && isBetter(this.#placeSession(token, choosing, among), choosing);
+    const isFailing = home.isLeft(nowMs) && isBetter(this.#placeSession(token, choosing, among), choosing);
     if (tried.has(home.id) || isFailing) return this.#rescue(token, home, choosing, among);
     const hasMigrated = hasMoved(token, choosing);
     const kept = { ...NOTHING_NEW, channel: home, fate: "kept", hasMigrated } as const;
@@ -521,12 +521,12 @@ function connectionName({ credentials: { connection } }: Choosing): string | nul
  * request has failed there.
  */
 function isAvoided(channel: SubChannel, { nowMs, tried }: Choosing): boolean {
-  return (channel.isSkipped(nowMs) && !channel.isSuspected) || tried.has(channel.id);
+  return channel.isLeft(nowMs) || tried.has(channel.id);
 }
 
 /** Whether a session's backend takes it as ever, as far as this isolate knows. */
 function isWell(home: SubChannel | null, { nowMs }: Choosing): boolean {
-  return home !== null && home.backend.admits !== "none" && (!home.isSkipped(nowMs) || home.isSuspected);
+  return home !== null && home.backend.admits !== "none" && !home.isLeft(nowMs);
 }
 
 function isBetter(channel: SubChannel | null, choosing: Choosing): channel is SubChannel {

@@ -105,6 +105,11 @@ export class SubChannel implements Gauge {
     return this.#circuit.isSkipping(nowMs);
   }
 
+  /** Whether what is bound there has to go elsewhere, too. */
+  isLeft(nowMs: EpochMs): boolean {
+    return this.isSkipped(nowMs) && !this.isSuspected;
+  }
+
   /** Whether it is skipped on one request's word: what is bound there goes on. */
   get isSuspected(): boolean {
     return this.#circuit.isSuspicion;
