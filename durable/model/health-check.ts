@@ -55,6 +55,13 @@ const pacingEntries = {
   fall: v.optional(integer(1, 100), 3),
 };
 
+const CONTAINS_RANGE = "must be 1…1024 characters";
+const ContainsSchema = v.pipe(
+  v.string(CONTAINS_RANGE),
+  v.minLength(1, CONTAINS_RANGE),
+  v.maxLength(1_024, CONTAINS_RANGE),
+);
+
 /** An active health check. `http`: a request over HTTP or HTTPS, as the backend's URL says. `tcp`: a connection, no more. */
 const ProbeKindsSchema = v.variant(
   "kind",
@@ -72,7 +79,7 @@ const ProbeKindsSchema = v.variant(
         "200-299",
       ]),
       /** Text that the beginning of the body has to hold; letters in either case. Default null: any body. */
-      contains: v.optional(v.nullable(v.pipe(v.string(), v.minLength(1), v.maxLength(1_024))), null),
+      contains: v.optional(v.nullable(ContainsSchema), null),
       /** So much of the body is looked at, bytes. Default 16384. */
       bodyBytes: v.optional(integer(1, 65_536), 16_384),
       /** A response with this header makes a backend unhealthy at once. Default null: none does. */

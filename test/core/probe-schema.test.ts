@@ -27,3 +27,9 @@ it("refuses to look for text where there is no body", () => {
   });
   expect(parse(HealthCheckSchema, { probe: { ...probe, contains: null } }).ok).toBe(true);
 });
+
+it.each([0, "", "x".repeat(1_025)])("names the range of a text to look for: %j", (contains) => {
+  expect(parse(HealthCheckSchema, { probe: { ...HTTP, contains } })).toMatchObject({
+    refusal: { errors: [{ field: "probe.contains", range: "must be 1…1024 characters" }] },
+  });
+});
