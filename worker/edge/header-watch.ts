@@ -1,6 +1,7 @@
 import { after, type EpochMs, epochMs } from "../../durable/model/time.ts";
 import { elapse } from "./elapse.ts";
 import { clock } from "./leased.ts";
+import { type Enrolled, Roll } from "./roll.ts";
 
 /** How often a round of looks begins, milliseconds. */
 const ROUND_MS = 1_000;
@@ -58,7 +59,7 @@ export interface Guarded {
  * the runtime has dropped the request and aborted what it waited for.
  */
 export class HeaderWatch {
-  readonly #waits = new Set<Wait>();
+  readonly #waits = new Roll<Wait>();
   #roundBeganMs: EpochMs = epochMs(0);
 
   /** What `guarded` makes of what `work`, begun at `nowMs`, comes to within `timeoutMs`. */
@@ -68,7 +69,7 @@ export class HeaderWatch {
       this.#waits.add(wait);
       work.then(
         (response) => {
-          this.#waits.delete(wait);
+          this.#waits.remove(wait);
           if (!wait.end()) {
             guarded.discard(response);
             return;
@@ -80,7 +81,7 @@ export class HeaderWatch {
           }
         },
         () => {
-          this.#waits.delete(wait);
+          this.#waits.remove(wait);
           if (wait.end()) resolve(guarded.fail());
         },
       );
@@ -107,11 +108,11 @@ export class HeaderWatch {
   }
 
   #look(nowMs: EpochMs): void {
-    for (const wait of this.#waits) {
-      if (wait.isOver) this.#waits.delete(wait);
+    for (const wait of this.#waits.all()) {
+      if (wait.isOver) this.#waits.remove(wait);
       else if (!wait.isDead(nowMs)) wait.callIfSlow(nowMs);
       else {
-        this.#waits.delete(wait);
+        this.#waits.remove(wait);
         // Nobody knows when the runtime dropped it.
         wait.guarded.abandon(wait.sinceMs);
       }
@@ -120,7 +121,8 @@ export class HeaderWatch {
 }
 
 /** One attempt's wait for its response headers. */
-class Wait {
+class Wait implements Enrolled {
+  place = 0;
   readonly guarded: Guarded;
   readonly sinceMs: EpochMs;
   readonly #resolve: (answer: Response | Promise<Response>) => void;
