@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { type Enrolled, Roll } from "../../worker/edge/roll.ts";
 

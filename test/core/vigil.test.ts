@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { Roll } from "../../worker/edge/roll.ts";
 import { Vigil, type Watched } from "../../worker/edge/vigil.ts";
 
 const REFRESH_MS = 5_000;
@@ -13,7 +14,7 @@ afterEach(() => {
 
 /** A pool whose ring wants to be asked every 5 s. */
 class Pool implements Watched {
-  readonly vigils = new Set<Vigil>();
+  readonly vigils = new Roll<Vigil>();
   asked = 0;
   #dueMs = Date.now() + REFRESH_MS;
 
@@ -62,7 +63,7 @@ it("asks the ring at its pace, once for all that is open, and lets its request g
   second.vigil.end();
   await pass(10 * REFRESH_MS);
   expect(pool.asked).toBe(5);
-  expect([first.held, second.held, pool.vigils.size]).toEqual([0, 0, 0]);
+  expect([first.held, second.held, pool.vigils.all().length]).toEqual([0, 0, 0]);
 });
 
 it("looks when it wanted to, and at once when it is called", async () => {
@@ -73,7 +74,7 @@ it("looks when it wanted to, and at once when it is called", async () => {
   expect(keeping.looks).toBe(1);
   await pass(400);
   expect(keeping.looks).toBe(2);
-  for (const vigil of pool.vigils) vigil.call();
+  for (const vigil of pool.vigils.all()) vigil.call();
   await pass(0);
   expect(keeping.looks).toBe(3);
   keeping.vigil.end();

@@ -5,6 +5,7 @@ import type { Choice, Choosing } from "../../worker/core/choice.ts";
 import { PoolView } from "../../worker/core/pool-view.ts";
 import type { SubChannel } from "../../worker/core/sub-channel.ts";
 import { WaitingLine } from "../../worker/core/waiting-line.ts";
+import { Roll } from "../../worker/edge/roll.ts";
 import type { Vigil } from "../../worker/edge/vigil.ts";
 import { type Room, waitForRoom } from "../../worker/edge/wait-for-room.ts";
 import { NOON, snapshot } from "./support/build.ts";
@@ -24,7 +25,7 @@ const REFRESH_MS = 100;
 /** A pool whose only place is taken, and its ring. */
 class Pool implements Room {
   readonly view = new PoolView(snapshot({ a: 1 }, { config: poolConfig({ maxInFlight: 1 }) }), NOON, 0);
-  readonly vigils = new Set<Vigil>();
+  readonly vigils = new Roll<Vigil>();
   readonly line = new WaitingLine({
     mayChoose: (nowMs) => nowMs < this.leaseEndsMs,
     choose: (choosing) => this.choose(choosing),
@@ -167,5 +168,5 @@ it("keeps the isolate asking the ring while it waits, and no longer", async () =
   await vi.advanceTimersByTimeAsync(2 * REFRESH_MS);
   expect(pool.asked.inPassing).toBe(2);
   await vi.advanceTimersByTimeAsync(1_000);
-  expect([pool.asked.inPassing, pool.vigils.size]).toEqual([2, 0]);
+  expect([pool.asked.inPassing, pool.vigils.all().length]).toEqual([2, 0]);
 });

@@ -62,12 +62,19 @@ it("makes a write under If-Match only at the version it names, and If-None-Match
   const { etag } = await admin.do("PUT", "/pools/default", {
     backends: [{ id: "a", url: "http://127.0.0.1:1" }],
   });
-  const patch = (headers: Record<string, string>): Promise<number> =>
-    admin.send("PATCH", "/pools/default/backends/a", { weight: 3 }, headers).then((answer) => answer.status);
+  let weight = 1;
+  const patch = async (headers: Record<string, string>): Promise<number> => {
+    weight++;
+    return (await admin.send("PATCH", "/pools/default/backends/a", { weight }, headers)).status;
+  };
   expect(await patch({ "if-match": '"99"' })).toBe(412);
   expect(await patch({ "if-match": "nonsense" })).toBe(422);
   expect(await patch({ "if-match": etag ?? "" })).toBe(200);
   expect(await patch({ "if-match": etag ?? "" })).toBe(412);
+  expect(await patch({ "if-match": `"99", W/${etag}` })).toBe(412);
+  const weakened = `W/${(await admin.send("GET", "/pools/default")).headers.get("etag")}`;
+  expect(await patch({ "if-match": `"99", ${weakened}` })).toBe(200);
+  expect(await patch({ "if-match": weakened })).toBe(412);
   expect(await admin.send("PUT", "/pools/default", {}, { "if-none-match": "*" })).toMatchObject({
     status: 412,
     body: {

@@ -50,7 +50,8 @@ export function readAuthor(context: Context<AdminContext>): Result<Author> {
   return ok({ operator: context.get("operator"), reason: reason.value ?? context.get("occasion") ?? null });
 }
 
-const ETAG = /^"(\d{1,15})"$/;
+/** With `W/`, too: whoever compresses our answers on their way weakens their ETags, and a version is the same compressed or not. */
+const ETAG = /^(?:W\/)?"(\d{1,15})"$/;
 
 /** Reads `If-Match` and `If-None-Match: *` (RFC 9110 §13.1). */
 export function readPrecondition(context: Context<AdminContext>): Result<Precondition> {

@@ -191,7 +191,7 @@ function createSharedParameters(): Readonly<Record<SharedParameter, object>> {
       name: "If-Match",
       in: "header",
       description: "Only at one of these versions, as ETags, or * for any.",
-      schema: { type: "string", pattern: '^(\\*|"\\d{1,15}"(\\s*,\\s*"\\d{1,15}")*)$' },
+      schema: { type: "string", pattern: '^(\\*|(W/)?"\\d{1,15}"(\\s*,\\s*(W/)?"\\d{1,15}")*)$' },
       example: '"41"',
     },
     "If-None-Match": {

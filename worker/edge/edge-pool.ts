@@ -18,6 +18,7 @@ import {
   type Source,
 } from "./leased.ts";
 import { callObject } from "./ring-client.ts";
+import { Roll } from "./roll.ts";
 import type { Vigil } from "./vigil.ts";
 import type { Room } from "./wait-for-room.ts";
 
@@ -33,7 +34,7 @@ export class EdgePool implements Source<Snapshot, Env> {
     choose: (choosing) => this.#choose(choosing),
   });
   /** What is open at its backends, and looks after itself. */
-  readonly vigils = new Set<Vigil>();
+  readonly vigils = new Roll<Vigil>();
   readonly #name: PoolName;
   readonly #isolate: string;
   readonly #onSnapshot: () => void;
@@ -129,7 +130,7 @@ export class EdgePool implements Source<Snapshot, Env> {
     this.#onSnapshot();
     this.line.serve(null, clock());
     // Nothing else in a snapshot is news to what is open.
-    if (this.#closesSockets) for (const vigil of this.vigils) vigil.call();
+    if (this.#closesSockets) for (const vigil of this.vigils.all()) vigil.call();
   }
 
   #see(snapshot: Snapshot): PoolView {

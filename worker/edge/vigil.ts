@@ -1,5 +1,6 @@
 import type { EpochMs } from "../../durable/model/time.ts";
 import { clock } from "./leased.ts";
+import type { Enrolled, Roll } from "./roll.ts";
 
 /** The part of a request that is needed here. */
 export interface Keeper {
@@ -12,7 +13,7 @@ export interface Watched {
   /** Asks its ring if it is time to; in how many milliseconds it is time again. */
   keepUp(nowMs: EpochMs): number;
   /** The vigils that want to be called when there is news of the pool. */
-  readonly vigils: Set<Vigil>;
+  readonly vigils: Roll<Vigil>;
 }
 
 /** Looks after what is open, and says in how many milliseconds it wants to again. Infinite: it does not. */
@@ -23,7 +24,8 @@ export type Look = (nowMs: EpochMs) => number;
  * reporting to the pool's ring when no other request comes by, so that the ring sees what is in flight. Each has a timer of its own,
  * since a timer dies with the request that made it; the one that wakes first does the work, and the others find it done.
  */
-export class Vigil {
+export class Vigil implements Enrolled {
+  place = 0;
   readonly #pool: Watched;
   readonly #look: Look;
   #isOver = false;
@@ -45,7 +47,7 @@ export class Vigil {
   /** Nothing is open any more. */
   end(): void {
     this.#isOver = true;
-    this.#pool.vigils.delete(this);
+    this.#pool.vigils.remove(this);
     this.#wake();
   }
 
