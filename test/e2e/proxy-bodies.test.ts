@@ -141,7 +141,7 @@ it.skipIf(hasNoProc)("lets a slow backend slow the client down, and holds no upl
   expect((await responseTo(upload)).statusCode).toBe(200);
 });
 
-it.each(["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PROPFIND"])(
+it.each(["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PROPFIND"])(
   "sends the body of a %s on with its length",
   async (method) => {
     const got = await stage.scene("any").delivers({ method, body: "a query" });

@@ -98,9 +98,11 @@ function send(
   const target = hasOddBody ? new Request(url, request) : url;
   // The backend's bytes as they are: decoding and encoding again would cost, and change them.
   const init: RequestInit = { headers, redirect: "manual", encodeResponseBody: "manual" };
-  // What goes without saying is not said: the runtime reads each of these with some effort.
-  if (method !== "GET") init.method = method;
-  if (stream !== null && !hasOddBody) init.body = stream;
+  if (!hasOddBody) {
+    // What goes without saying is not said: the runtime reads each of these with some effort.
+    if (method !== "GET") init.method = method;
+    if (stream !== null) init.body = stream;
+  }
   if (signal !== null) init.signal = signal;
   if (via === null) return fetch(target, init);
   // A binding is given the `Host` it is told; it gets its backend's own, as plain fetch does.

@@ -5,7 +5,7 @@ export interface Enrolled {
 }
 
 /**
- * All requests that are under way in an isolate, each added once and removed once, in no order.
+ * What is under way in an isolate, each thing added once and removed once, in no order.
  *
  * A `Set` would do, but for the garbage it makes: it moves to a new table now and then, and the old one goes on naming the new one
  * and everything it held. Once an old one has survived two collections, each next one survives with all its requests, and so do
