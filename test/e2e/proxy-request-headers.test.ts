@@ -135,6 +135,7 @@ it("believes nothing a client says about itself", async () => {
       ["x-forwarded-for", "203.0.113.9"],
       ["x-forwarded-host", "any.test"],
       ["x-forwarded-proto", "http"],
+      ["x-real-ip", "203.0.113.9"],
     ]),
   );
 });

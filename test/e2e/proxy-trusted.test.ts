@@ -36,6 +36,7 @@ it("says itself what a trusted client leaves out", async () => {
   expect(valuesOf(got, "x-forwarded-for")).toEqual(["203.0.113.9"]);
   expect(valuesOf(got, "x-forwarded-host")).toEqual(["any.test"]);
   expect(valuesOf(got, "x-forwarded-proto")).toEqual(["http"]);
+  expect(valuesOf(got, "x-real-ip")).toEqual(["203.0.113.9"]);
   expect(namesOf(got)).not.toContain("forwarded");
 });
 

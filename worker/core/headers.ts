@@ -46,7 +46,6 @@ const CLAIMS = [
   "x-forwarded-server",
   "x-forwarded-ssl",
   "x-forwarded-user",
-  "x-real-ip",
 ] as const;
 
 /** True when the request has passed through this deployment before (RFC 8586). */
@@ -58,7 +57,7 @@ export function hasLooped(headers: Headers, deployment: string): boolean {
 
 /**
  * The headers a backend gets: the client's, without what must not pass or is an untrusted claim, and with
- * `X-Forwarded-For`, `-Proto`, `-Host`, `Via` and `CDN-Loop`.
+ * `X-Forwarded-For`, `-Proto`, `-Host`, `X-Real-IP`, `Via` and `CDN-Loop`.
  */
 export function requestHeaders(received: Headers, facts: ForwardedFacts): Headers {
   const headers = new Headers(received);
@@ -93,15 +92,24 @@ function deleteLocal(headers: Headers, received: Headers): void {
 
 function replaceClaims(headers: Headers, { clientAddress, target }: ForwardedFacts): void {
   for (const name of CLAIMS) headers.delete(name);
-  if (clientAddress === null) headers.delete("x-forwarded-for");
-  else headers.set("x-forwarded-for", clientAddress);
+  if (clientAddress === null) {
+    headers.delete("x-forwarded-for");
+    headers.delete("x-real-ip");
+  } else {
+    headers.set("x-forwarded-for", clientAddress);
+    // The platform gives it to us, and makes `CF-Connecting-IP` of it for a backend in the same zone.
+    headers.set("x-real-ip", clientAddress);
+  }
   headers.set("x-forwarded-proto", target.scheme);
   headers.set("x-forwarded-host", target.host);
 }
 
 function appendToClaims(headers: Headers, facts: ForwardedFacts): void {
   const { clientAddress, target } = facts;
-  if (clientAddress !== null) headers.append("x-forwarded-for", clientAddress);
+  if (clientAddress !== null) {
+    headers.append("x-forwarded-for", clientAddress);
+    if (!headers.has("x-real-ip")) headers.set("x-real-ip", clientAddress);
+  }
   if (!headers.has("x-forwarded-proto")) headers.set("x-forwarded-proto", target.scheme);
   if (!headers.has("x-forwarded-host")) headers.set("x-forwarded-host", target.host);
   if (headers.has("forwarded")) headers.append("forwarded", forwardedElement(facts));
