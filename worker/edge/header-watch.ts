@@ -1,6 +1,7 @@
 import { after, type EpochMs, epochMs } from "../../durable/model/time.ts";
 import { elapse } from "./elapse.ts";
 import { clock } from "./leased.ts";
+import { createPledge } from "./pledge.ts";
 import { type Enrolled, Roll } from "./roll.ts";
 
 /** How often a round of looks begins, milliseconds. */
@@ -130,7 +131,7 @@ class Wait implements Enrolled {
   #isOver = false;
   #isAttended = false;
   #calledMs: EpochMs | null = null;
-  #call: () => void = doNothing;
+  readonly #call: () => void;
   #stopAttending: () => void = doNothing;
   #endVigil: () => void = doNothing;
 
@@ -145,9 +146,9 @@ class Wait implements Enrolled {
     this.sinceMs = sinceMs;
     this.#deadlineMs = deadlineMs;
     // Nothing but this waits for the call: a runtime that is late with it must not hold up the answer.
-    void new Promise<void>((call) => {
-      this.#call = call;
-    }).then(() => {
+    const { promise, resolve: call } = createPledge();
+    this.#call = call;
+    void promise.then(() => {
       this.attend();
       if (!this.#isOver) this.#endVigil = this.guarded.keepVigil();
     });
@@ -165,8 +166,8 @@ class Wait implements Enrolled {
   }
 
   /**
-   * Asks its request to attend, if the wait has been long. This resolves a promise of that request, where the runtime then
-   * goes on (compatibility flag `handle_cross_request_promise_resolution`); if it is dead, that is a warning in the log.
+   * Asks its request to attend, if the wait has been long. This keeps a pledge of that request, where the runtime then goes on;
+   * if it is dead, that is a warning in the log.
    */
   callIfSlow(nowMs: EpochMs): void {
     if (this.#calledMs !== null || nowMs - this.sinceMs < LOOK_MS) return;

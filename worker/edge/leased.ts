@@ -7,6 +7,7 @@ import { type ObjectFailure, ObjectUnavailable } from "../core/object-unavailabl
 import { quietMs } from "../core/quiet.ts";
 import type { Freshness } from "../core/tracer.ts";
 import { elapse } from "./elapse.ts";
+import { createPledge } from "./pledge.ts";
 
 /** A sync is lost that is not back after so long: its request has ended under it. Longer than a call may take, milliseconds. */
 const MAX_FLIGHT_MS = 6_000;
@@ -254,12 +255,13 @@ export function clock(): EpochMs {
   return epochMs(Date.now());
 }
 
-function landsWithin(waitMs: number, flight: Promise<unknown>): Promise<boolean> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(false), waitMs);
-    void flight.then(() => {
-      clearTimeout(timer);
-      resolve(true);
-    });
-  });
+/** Whether a sync, which may be another request's, is back in time. */
+async function landsWithin(waitMs: number, flight: Promise<unknown>): Promise<boolean> {
+  const { promise, resolve } = createPledge<boolean>();
+  const timer = setTimeout(() => resolve(false), waitMs);
+  void flight.then(() => resolve(true));
+  const hasLanded = await promise;
+  // Here, since only the request that has set it can.
+  clearTimeout(timer);
+  return hasLanded;
 }

@@ -1,5 +1,6 @@
 import type { EpochMs } from "../../durable/model/time.ts";
 import { clock } from "./leased.ts";
+import { createPledge } from "./pledge.ts";
 import type { Enrolled, Roll } from "./roll.ts";
 
 /** The part of a request that is needed here. */
@@ -30,7 +31,6 @@ export class Vigil implements Enrolled {
   readonly #look: Look;
   #isOver = false;
   #wake: () => void = doNothing;
-  #stopTimer: () => void = doNothing;
 
   constructor(keeper: Keeper, pool: Watched, look: Look) {
     this.#pool = pool;
@@ -39,7 +39,7 @@ export class Vigil implements Enrolled {
     keeper.waitUntil(this.#keep());
   }
 
-  /** There is news of the pool. Works from any request: it resolves a promise of the one that keeps the vigil. */
+  /** There is news of the pool. Works from any request: it keeps a pledge of the one that keeps the vigil. */
   call(): void {
     this.#wake();
   }
@@ -65,13 +65,12 @@ export class Vigil implements Enrolled {
   async #rest(durationMs: number): Promise<void> {
     // The look may have ended it.
     if (this.#isOver) return;
-    await new Promise<void>((rested) => {
-      const timer = setTimeout(rested, durationMs);
-      this.#wake = rested;
-      this.#stopTimer = () => clearTimeout(timer);
-    });
+    const { promise, resolve: wake } = createPledge();
+    const timer = setTimeout(wake, durationMs);
+    this.#wake = wake;
+    await promise;
     // Here, since only the request that has set it can.
-    this.#stopTimer();
+    clearTimeout(timer);
   }
 }
 

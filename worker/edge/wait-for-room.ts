@@ -4,6 +4,7 @@ import type { Choice, Choosing } from "../core/choice.ts";
 import type { WaitingLine } from "../core/waiting-line.ts";
 import type { Living } from "./header-watch.ts";
 import { clock } from "./leased.ts";
+import { createPledge } from "./pledge.ts";
 import { Vigil, type Watched } from "./vigil.ts";
 
 /** The pool in this isolate, as a request sees it that waits for room there. */
@@ -20,8 +21,8 @@ const FULL: Choice = { kind: "full" };
 
 /**
  * Waits in line until there is room, the time is up, or the client leaves. Null: it does not wait. Meanwhile it keeps the isolate
- * asking the ring, since nobody is served past the snapshot's lease. Who is called resumes in its own request (compatibility
- * flag `handle_cross_request_promise_resolution`), and only there its timer may be touched.
+ * asking the ring, since nobody is served past the snapshot's lease. Who is called resumes in its own request, and only there its
+ * timer may be touched.
  */
 export function waitForRoom(
   passage: Living,
@@ -32,7 +33,7 @@ export function waitForRoom(
 ): Promise<Choice> | null {
   if (timeoutMs <= 0) return null;
   const { line } = room;
-  const { promise, resolve: call } = Promise.withResolvers<void>();
+  const { promise, resolve: call } = createPledge();
   let isWoken = false;
   const wake = (): void => {
     isWoken = true;
