@@ -2,7 +2,6 @@ import { Directory } from "../durable/directory.ts";
 import { Ring } from "../durable/ring.ts";
 import { createAdmin, isAdminRequest } from "./admin/app.ts";
 import { BAD_TARGET } from "./core/problem.ts";
-import { parseTarget } from "./core/target.ts";
 import { answerProblem } from "./edge/answer-problem.ts";
 import { thisIsolate } from "./edge/isolate.ts";
 import { Passage } from "./edge/passage.ts";
@@ -16,7 +15,7 @@ export { Directory, Ring };
 export default {
   fetch(request, env, context) {
     const isolate = thisIsolate(env);
-    const target = parseTarget(request.url);
+    const target = isolate.targets.parse(request.url);
     if (target === null) return answerProblem(BAD_TARGET, request);
     if (!isAdminRequest(target, isolate.settings))
       return serve(new Passage(request, target, env, context, isolate));

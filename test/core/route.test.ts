@@ -11,12 +11,14 @@ import {
   rewritePath,
 } from "../../worker/core/route.ts";
 import { Split } from "../../worker/core/split.ts";
-import { parseTarget } from "../../worker/core/target.ts";
+import { TargetParser } from "../../worker/core/target.ts";
 import { route } from "./support/build.ts";
 import { ROUTES, UNTIED_ROUTES } from "./support/route-arbitraries.ts";
 
+const TARGETS = new TargetParser();
+
 function asked(url: string, method = "GET", headers: Readonly<Record<string, string>> = {}): Asked {
-  const target = parseTarget(`https://${url}`);
+  const target = TARGETS.parse(`https://${url}`);
   if (target === null) throw new Error(`${url} is no URL`);
   return { target, request: { method, headers: new Headers(headers) } };
 }

@@ -12,7 +12,7 @@ import { PoolView } from "../core/pool-view.ts";
 import { REASONS, type Reason } from "../core/reason.ts";
 import type { Destination } from "../core/route.ts";
 import { Split } from "../core/split.ts";
-import { parseTarget, type Target } from "../core/target.ts";
+import { type Target, TargetParser } from "../core/target.ts";
 import { decodeTrace, type Trace } from "../core/trace.ts";
 import { wishesFor } from "../core/wishes.ts";
 import { callObject, DIRECTORY_NAME } from "../edge/ring-client.ts";
@@ -58,7 +58,7 @@ function describe(
   { method, url, headers: sent, cf }: Question["request"],
   context: ExplainContext,
 ): Result<Described> {
-  const target = parseTarget(url);
+  const target = new TargetParser().parse(url);
   const headers = toHeaders(sent);
   if (target === null) return refuse(invalid("request.url", url, "must be a URL"));
   if (headers === null)

@@ -25,14 +25,17 @@ export function readCf(cf: object | undefined): CfFacts {
 
 const NOTHING: CfFacts = {};
 
-/** The protocol the client spoke. */
+/** The protocol the client spoke, in a string of ours: by the one that was parsed with `cf`, looking up is slow. */
 export function protocolOf(cf: CfFacts): Protocol {
   switch (cf.httpProtocol) {
     case "HTTP/1.0":
+      return "HTTP/1.0";
     case "HTTP/1.1":
+      return "HTTP/1.1";
     case "HTTP/2":
+      return "HTTP/2";
     case "HTTP/3":
-      return cf.httpProtocol;
+      return "HTTP/3";
     default:
       return "other";
   }

@@ -3,6 +3,7 @@ import { poolsOf, type Route } from "../../durable/model/route.ts";
 import { type Carriers, TokenCurtain } from "../core/carriers.ts";
 import { GuessLimiter } from "../core/guess-limiter.ts";
 import { parseSettings, type Settings } from "../core/settings.ts";
+import { TargetParser } from "../core/target.ts";
 import type { Env } from "../env.ts";
 import { EdgeDirectory } from "./edge-directory.ts";
 import { EdgePool } from "./edge-pool.ts";
@@ -12,6 +13,7 @@ import { HeaderWatch } from "./header-watch.ts";
 export class Isolate {
   readonly id = crypto.randomUUID();
   readonly settings: Settings;
+  readonly targets = new TargetParser();
   readonly directory = new EdgeDirectory(this.id, (routes) => this.#keepPools(routes));
   #curtain: TokenCurtain | null = null;
   readonly headerWatch = new HeaderWatch();
