@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { Complaint } from "./complaint.ts";
+import { REQUEST_KINDS, type RequestKind } from "./requests.ts";
 
 /** What can be compared with the floor. `control` is a second floor: its ratios show how far chance alone goes. */
 const VARIANTS = ["round-robin", "sticky", "control"] as const;
@@ -27,6 +28,8 @@ export interface Options {
   readonly sizes: readonly number[];
   /** Requests per second of the latency runs. Default 400, a tenth of what saturates the floor. */
   readonly rate: number;
+  /** What the workers are given of each request. Default full. */
+  readonly requests: RequestKind;
   /** Default round-robin and sticky. */
   readonly only: readonly VariantName[];
   /** Whether reading and issuing tokens is timed. Default true, after the rest. */
@@ -45,6 +48,7 @@ export const USAGE = `usage: npm run bench -- [options]
   --seconds S     length of one run in whole seconds, 1…60 (default 2)
   --sizes A,B     response bodies in bytes, each 1…16777216 (default 512,65536)
   --rate R        requests per second of the latency runs, 10…2000 (default 400)
+  --requests K    what the workers are given of each: ${REQUEST_KINDS.join(" or ")} (default full)
   --only A,B      variants out of ${VARIANTS.join(", ")}, ${TOKENS}, ${POLICIES}, ${PROBES} and ${HEDGING} (default round-robin,sticky,${TOKENS})
   --help          this text`;
 
@@ -64,6 +68,7 @@ export function parseOptions(args: readonly string[]): Options | null {
       parseInteger("sizes", size, 1, 16_777_216),
     ),
     rate: parseInteger("rate", given.rate ?? "400", 10, 2_000),
+    requests: parseRequests(given.requests ?? "full"),
     only: only.filter((name) => ![TOKENS, POLICIES, PROBES, HEDGING].includes(name)).map(parseVariant),
     tokens: only.includes(TOKENS),
     policies: only.includes(POLICIES),
@@ -81,6 +86,7 @@ function readArgs(args: readonly string[]) {
         seconds: { type: "string" },
         sizes: { type: "string" },
         rate: { type: "string" },
+        requests: { type: "string" },
         only: { type: "string" },
         help: { type: "boolean" },
       },
@@ -111,4 +117,13 @@ function parseVariant(text: string): VariantName {
       `--only ${JSON.stringify(text)} must be one of ${VARIANTS.join(", ")}, ${TOKENS}, ${POLICIES}, ${PROBES}, ${HEDGING}\n${USAGE}`,
     );
   return variant;
+}
+
+function parseRequests(text: string): RequestKind {
+  const kind = REQUEST_KINDS.find((name) => name === text);
+  if (kind === undefined)
+    throw new Complaint(
+      `--requests ${JSON.stringify(text)} must be one of ${REQUEST_KINDS.join(", ")}\n${USAGE}`,
+    );
+  return kind;
 }

@@ -56,7 +56,7 @@ async function measure(
   { floor, variants }: Lineup,
   options: Options,
 ): Promise<void> {
-  const clients = createClients();
+  const clients = createClients(options.requests);
   for (const bodyBytes of options.sizes) {
     const script = join(folder, `${bodyBytes}.lua`);
     await writeFile(script, wrkScript(clients, bodyBytes));
@@ -71,7 +71,7 @@ async function measure(
 }
 
 function renderSetting(
-  { pairs, seconds, rate }: Options,
+  { pairs, seconds, rate, requests }: Options,
   cores: Cores | null,
   runtimeVersion: string,
 ): string {
@@ -79,7 +79,7 @@ function renderSetting(
     cores === null
       ? "Everything shares one core, which blurs what the workers cost."
       : `Workers on core ${cores.proxy}; load and backends on core ${cores.load}.`;
-  return `The floor is a worker that only passes on. All in workerd ${runtimeVersion}, ${pairs} pairs of ${seconds} s runs.
+  return `The floor is a worker that only passes on. All in workerd ${runtimeVersion}, ${requests} requests, ${pairs} pairs of ${seconds} s runs.
 Throughput and CPU are taken at saturation over ${CONNECTIONS} connections, p50 and p99 at ${rate} requests/s.
 ${where}
 ${renderMethod(pairs)}`;

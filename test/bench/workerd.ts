@@ -7,7 +7,7 @@ import { unstable_readConfig } from "wrangler";
 import { ROOT } from "../support/bundle.ts";
 import { Complaint } from "./complaint.ts";
 import type { Child, Processes } from "./processes.ts";
-import { CF_HEADER, PROTO_HEADER } from "./requests.ts";
+import { CF_HEADER, SCHEME_HEADER } from "./requests.ts";
 
 /** How long workerd may take to listen, milliseconds. */
 const START_MS = 15_000;
@@ -120,7 +120,7 @@ const config :Workerd.Config = (
   sockets = [
     ( name = "http",
       address = "127.0.0.1:0",
-      http = (cfBlobHeader = ${text(CF_HEADER)}, forwardedProtoHeader = ${text(PROTO_HEADER)}),
+      http = (cfBlobHeader = ${text(CF_HEADER)}, forwardedProtoHeader = ${text(SCHEME_HEADER)}),
       service = "worker" ),
   ],
 );
