@@ -44,12 +44,12 @@ export const RetrySchema = record({
   /** No retry waits longer, milliseconds, unless a backend asks for it by `Retry-After`. Default 250. */
   maxBackoffMs: v.optional(integer(0, 60_000), 250),
   /**
-   * No attempt begins or waits for headers later than this after the request came, milliseconds; the time in which the client
-   * sends its body does not count. Default 45000. An attempt that another may follow after a timeout waits for its share of
-   * what is left at most: this, divided by `maxAttempts`, for the first. A value below `maxAttempts` header timeouts shortens
-   * them, so it should be `maxAttempts` times what slow answers take, or more.
+   * No attempt begins or waits for headers later than this after the request came, milliseconds, 10…600000; the time in which
+   * the client sends its body does not count. Default null: `maxAttempts` header timeouts, and no less than 45000. An attempt
+   * that another may follow after a timeout waits for its share of what is left at most: this, divided by `maxAttempts`, for
+   * the first. A value below `maxAttempts` header timeouts shortens them.
    */
-  totalTimeoutMs: v.optional(integer(10, 600_000), 45_000),
+  totalTimeoutMs: v.optional(v.nullable(integer(10, 600_000)), null),
   /** How many retries one isolate allows itself, so that they do not make a failure worse. */
   budget: v.optional(record(budgetEntries), {}),
   /**

@@ -43,7 +43,7 @@ const DEFAULTS = {
     bodyBytes: 65_536,
     backoffMs: 25,
     maxBackoffMs: 250,
-    totalTimeoutMs: 45_000,
+    totalTimeoutMs: null,
     budget: { percent: 20, floor: 100 },
     hedge: { afterMs: null, percent: 10 },
   },

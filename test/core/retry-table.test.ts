@@ -9,10 +9,12 @@ import {
   isRetryStatus,
   mayHedge,
   platformFailure,
+  retryRules,
   type Tried,
 } from "../../worker/core/retry.ts";
 
-const { retry: RULES, health } = DEFAULT_POOL_CONFIG;
+const { health } = DEFAULT_POOL_CONFIG;
+const RULES = retryRules(DEFAULT_POOL_CONFIG, {});
 const BLAMED = new Set(health.failureStatuses);
 
 /*

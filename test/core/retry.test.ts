@@ -1,9 +1,17 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DEFAULT_POOL_CONFIG } from "../../durable/model/pool.ts";
-import { decideRetry, type Failure, isRetryStatus, retryRules, type Tried } from "../../worker/core/retry.ts";
+import type { RetryConfig, RouteRetry } from "../../durable/model/retry.ts";
+import {
+  decideRetry,
+  type Failure,
+  isRetryStatus,
+  type RetryRules,
+  retryRules,
+  type Tried,
+} from "../../worker/core/retry.ts";
 
-const RULES = DEFAULT_POOL_CONFIG.retry;
+const RULES = retryRules(DEFAULT_POOL_CONFIG, {});
 
 const GET: Tried = {
   method: "GET",
@@ -76,13 +84,44 @@ it("retries the statuses that the pool says", () => {
   ]);
 });
 
+function rulesOf(route: RouteRetry, pool: Partial<RetryConfig> = {}): RetryRules {
+  return retryRules(
+    { ...DEFAULT_POOL_CONFIG, retry: { ...DEFAULT_POOL_CONFIG.retry, ...pool } },
+    { retry: route },
+  );
+}
+
 it("lets a route say what it wants otherwise, and the pool the rest", () => {
-  expect(retryRules(RULES, undefined)).toBe(RULES);
-  const rules = retryRules(RULES, { maxAttempts: 1, statuses: [], methods: ["POST"], totalTimeoutMs: 10 });
-  expect(rules).toEqual({ ...RULES, maxAttempts: 1, statuses: [], methods: ["POST"], totalTimeoutMs: 10 });
-  expect(retryRules(RULES, { statuses: [500] })).toEqual({ ...RULES, statuses: [500] });
-  const hedging = { ...RULES, hedge: { afterMs: 50, percent: 5 } };
-  expect(retryRules(hedging, { hedge: { afterMs: 9 } }).hedge).toEqual({ afterMs: 9, percent: 5 });
-  expect(retryRules(hedging, { hedge: { afterMs: null } }).hedge).toEqual({ afterMs: null, percent: 5 });
-  expect(retryRules(hedging, { hedge: {} }).hedge).toEqual(hedging.hedge);
+  const all = { maxAttempts: 1, statuses: [], methods: ["POST"], totalTimeoutMs: 10 };
+  expect(rulesOf(all)).toEqual({ ...RULES, ...all });
+  expect(rulesOf({ statuses: [500] })).toEqual({ ...RULES, statuses: [500] });
+  const hedging = { hedge: { afterMs: 50, percent: 5 } };
+  expect(rulesOf({ hedge: { afterMs: 9 } }, hedging).hedge).toEqual({ afterMs: 9, percent: 5 });
+  expect(rulesOf({ hedge: { afterMs: null } }, hedging).hedge).toEqual({ afterMs: null, percent: 5 });
+  expect(rulesOf({ hedge: {} }, hedging).hedge).toEqual(hedging.hedge);
 });
+
+// What happened: `headerTimeoutMs` of 60 s did nothing, since all attempts together had 45 s.
+it.each<
+  [
+    { readonly headerTimeoutMs: number; readonly totalTimeoutMs?: number },
+    Parameters<typeof retryRules>[1],
+    number,
+  ]
+>([
+  [{ headerTimeoutMs: 15_000 }, {}, 45_000],
+  [{ headerTimeoutMs: 1_000 }, {}, 45_000],
+  [{ headerTimeoutMs: 60_000 }, {}, 180_000],
+  [{ headerTimeoutMs: 1_000 }, { headerTimeoutMs: 60_000 }, 180_000],
+  [{ headerTimeoutMs: 60_000 }, { headerTimeoutMs: 1_000 }, 45_000],
+  [{ headerTimeoutMs: 60_000 }, { retry: { maxAttempts: 1 } }, 60_000],
+  [{ headerTimeoutMs: 60_000 }, { retry: { totalTimeoutMs: 50 } }, 50],
+  [{ headerTimeoutMs: 60_000, totalTimeoutMs: 50 }, {}, 50],
+  [{ headerTimeoutMs: 60_000, totalTimeoutMs: 50 }, { retry: { totalTimeoutMs: null } }, 180_000],
+])(
+  "gives a request with %o, and %o of its route, %i ms",
+  ({ headerTimeoutMs, totalTimeoutMs = null }, route, expected) => {
+    const retry = { ...DEFAULT_POOL_CONFIG.retry, totalTimeoutMs };
+    expect(retryRules({ headerTimeoutMs, retry }, route).totalTimeoutMs).toBe(expected);
+  },
+);

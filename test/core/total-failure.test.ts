@@ -1,10 +1,9 @@
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import type { BackendId } from "../../durable/model/names.ts";
-import type { RetryConfig } from "../../durable/model/retry.ts";
 import { after } from "../../durable/model/time.ts";
 import { PoolView } from "../../worker/core/pool-view.ts";
-import { decideRetry, mayHedge, type Tried } from "../../worker/core/retry.ts";
+import { decideRetry, mayHedge, type RetryRules, retryRules, type Tried } from "../../worker/core/retry.ts";
 import { RetryBudget } from "../../worker/core/retry-budget.ts";
 import { NOON, snapshot } from "./support/build.ts";
 import { poolConfig, visit } from "./support/visit.ts";
@@ -28,7 +27,7 @@ interface Load {
  */
 class Outage {
   readonly load: Load = { requests: 0, retries: 0, hedges: 0 };
-  readonly #config: RetryConfig;
+  readonly #config: RetryRules;
   readonly #view: PoolView;
   readonly #retries = new RetryBudget();
   readonly #hedges = new RetryBudget();
@@ -36,7 +35,7 @@ class Outage {
 
   constructor(retry: object) {
     const config = poolConfig({ retry });
-    this.#config = config.retry;
+    this.#config = retryRules(config, {});
     this.#view = new PoolView(snapshot({ a: 1, b: 1, c: 1, d: 1 }, { config }), NOON, 0);
   }
 

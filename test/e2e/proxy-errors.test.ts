@@ -116,8 +116,8 @@ describe("what no backend is asked for", () => {
     const edge = await startEdge({ bundle: inject("bundle") });
     onTestFinished(() => edge.stop());
     const answer = await ask(edge.urls[0], "any.test");
-    expect(problemIn(answer)).toEqual([503, "Not ready"]);
-    expect(valuesOf(answer.headers, "retry-after")).toEqual(["1"]);
+    expect(problemIn(answer)).toEqual([503, "No pool"]);
+    expect(valuesOf(answer.headers, "retry-after")).toEqual(["5"]);
   });
 });
 

@@ -6,9 +6,9 @@ import { OUTCOMES, zeros } from "../../durable/model/outcome.ts";
 import { DEFAULT_POOL_CONFIG } from "../../durable/model/pool.ts";
 import { after, epochMs } from "../../durable/model/time.ts";
 import { Availability } from "../../worker/core/availability.ts";
-import type { Failure } from "../../worker/core/retry.ts";
+import { type Failure, retryRules } from "../../worker/core/retry.ts";
 import { SubChannel } from "../../worker/core/sub-channel.ts";
-import { parseTarget } from "../../worker/core/target.ts";
+import { TargetParser } from "../../worker/core/target.ts";
 import { forward } from "../../worker/edge/forward.ts";
 import { Isolate } from "../../worker/edge/isolate.ts";
 import { clock } from "../../worker/edge/leased.ts";
@@ -64,7 +64,7 @@ class Trial {
   failure: Failure["kind"] | null = null;
 
   constructor({ waitedMs = WAITED_MS, timeoutMs = TIMEOUT_MS, isShortened = false, body = null }: Told = {}) {
-    const target = parseTarget(URL_ASKED);
+    const target = new TargetParser().parse(URL_ASKED);
     if (target === null) throw new Error(`${URL_ASKED} is no target`);
     const request = new Request(URL_ASKED, {
       method: body === null ? "GET" : "POST",
@@ -80,7 +80,7 @@ class Trial {
       channel: this.channel,
       path: "/",
       body: { stream: request.body, copy: null },
-      retry: DEFAULT_POOL_CONFIG.retry,
+      retry: retryRules(DEFAULT_POOL_CONFIG, {}),
       onFailure: (failure) => {
         this.failure = failure.kind;
         return null;

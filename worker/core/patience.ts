@@ -1,4 +1,4 @@
-import type { RetryConfig } from "../../durable/model/retry.ts";
+import type { RetryRules } from "./retry.ts";
 
 /** How long an attempt waits for its response headers. */
 export interface Patience {
@@ -16,7 +16,7 @@ export function patienceFor(
   headerTimeoutMs: number,
   leftMs: number,
   attemptsLeft: number,
-  { totalTimeoutMs, maxAttempts }: Pick<RetryConfig, "totalTimeoutMs" | "maxAttempts">,
+  { totalTimeoutMs, maxAttempts }: Pick<RetryRules, "totalTimeoutMs" | "maxAttempts">,
 ): Patience {
   const timeoutMs = Math.max(1, Math.min(headerTimeoutMs, Math.floor(leftMs / attemptsLeft)));
   return { timeoutMs, isShortened: 2 * timeoutMs < Math.min(headerTimeoutMs, totalTimeoutMs / maxAttempts) };

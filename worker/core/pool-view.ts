@@ -14,6 +14,8 @@ import type { Notes } from "./notes.ts";
 import { isHashing } from "./policies/by-name.ts";
 import type { GaugeOf, Picker } from "./policies/policy.ts";
 import { Regions } from "./regions.ts";
+import { type RetryRules, retryRules } from "./retry.ts";
+import type { Destination } from "./route.ts";
 import type { Material, Selection, Turns } from "./selection.ts";
 import { Selections } from "./selections.ts";
 import { type LossCause, Sessions, sessionIdOf } from "./sessions.ts";
@@ -68,6 +70,7 @@ export class PoolView {
   readonly #gauge: GaugeOf = (id) => this.#channels.find(id);
   readonly #selections: Selections;
   #shedding: Shedding;
+  #retry: RetryRules;
   readonly #connections: ConnectionTable;
   #hasTokens = false;
 
@@ -80,6 +83,7 @@ export class PoolView {
     this.#regions = new Regions(snapshot.backends);
     this.#connections = new ConnectionTable(snapshot.config.connections);
     this.#shedding = new Shedding(snapshot.config.shed, this.#hash);
+    this.#retry = retryRules(snapshot.config, {});
     this.#selections = new Selections(this.#material(nowMs, chance));
     this.adopt(snapshot, nowMs, chance);
   }
@@ -90,6 +94,12 @@ export class PoolView {
 
   get sessions(): Sessions {
     return this.#sessions;
+  }
+
+  /** What holds for the retries of requests that come by a route. */
+  retryFor(route: Pick<Destination, "retry" | "headerTimeoutMs">): RetryRules {
+    const isSilent = route.retry === undefined && route.headerTimeoutMs === undefined;
+    return isSilent ? this.#retry : retryRules(this.#snapshot.config, route);
   }
 
   /** Whether the pool binds by tokens, wherever no route says otherwise. */
@@ -121,6 +131,7 @@ export class PoolView {
     this.#regions = new Regions(snapshot.backends);
     this.#connections.resize(snapshot.config.connections);
     this.#shedding = new Shedding(snapshot.config.shed, this.#hash);
+    this.#retry = retryRules(snapshot.config, {});
     this.#selections.adopt(this.#material(nowMs, chance));
   }
 

@@ -38,6 +38,13 @@ export const NO_SNAPSHOT: Problem = {
   retryAfterSeconds: 1,
 };
 
+export const NO_POOL: Problem = {
+  status: 503,
+  title: "No pool",
+  detail: "The pool that would serve this request has not been set up.",
+  retryAfterSeconds: 5,
+};
+
 export const NO_BACKEND: Problem = {
   status: 503,
   title: "No backend available",

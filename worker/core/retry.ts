@@ -1,5 +1,7 @@
 import { NOT_SENT } from "../../durable/model/platform.ts";
-import type { RetryConfig, RouteRetry } from "../../durable/model/retry.ts";
+import type { PoolConfig } from "../../durable/model/pool.ts";
+import type { RetryConfig } from "../../durable/model/retry.ts";
+import type { Destination } from "./route.ts";
 
 /**
  * How an attempt failed. `not_sent`: the platform says that it never reached the backend (521, 522, 523, 525, 526, 530, or its
@@ -39,7 +41,7 @@ const LONGEST_ASKED_MS = 1_000;
 export function decideRetry(
   failure: Failure,
   tried: Tried,
-  config: RetryConfig,
+  config: RetryRules,
   isLast = false,
 ): number | null {
   const { attempts, elapsedMs, isReplayable, chance } = tried;
@@ -54,7 +56,7 @@ export function decideRetry(
  * Whether another backend may be asked as well while an attempt is under way, `tried` being as it stands: acting twice has to
  * do no harm. Whether the budget allows it is another question.
  */
-export function mayHedge(tried: Tried, config: RetryConfig): boolean {
+export function mayHedge(tried: Tried, config: RetryRules): boolean {
   const { attempts, elapsedMs, isReplayable } = tried;
   return (
     attempts < config.maxAttempts &&
@@ -64,17 +66,27 @@ export function mayHedge(tried: Tried, config: RetryConfig): boolean {
   );
 }
 
+/** What holds for a request: its pool's word or its route's, and how long it may take in all, milliseconds. */
+export type RetryRules = Omit<RetryConfig, "totalTimeoutMs"> & { readonly totalTimeoutMs: number };
+
+/** Of requests whose pool and route do not say how long they may take, none may take less, milliseconds. */
+const LEAST_TOTAL_TIMEOUT_MS = 45_000;
+
 /** What a pool says of retries, and a route says instead. */
-export function retryRules(pool: RetryConfig, route: RouteRetry | undefined): RetryConfig {
-  if (route === undefined) return pool;
-  const { maxAttempts, statuses, methods, totalTimeoutMs, hedge } = route;
+export function retryRules(
+  pool: Pick<PoolConfig, "retry" | "headerTimeoutMs">,
+  route: Partial<Pick<Destination, "retry" | "headerTimeoutMs">>,
+): RetryRules {
+  const { maxAttempts = pool.retry.maxAttempts, statuses, methods, hedge } = route.retry ?? {};
+  const { totalTimeoutMs = pool.retry.totalTimeoutMs } = route.retry ?? {};
+  const headerTimeoutMs = route.headerTimeoutMs ?? pool.headerTimeoutMs;
   return {
-    ...pool,
-    maxAttempts: maxAttempts ?? pool.maxAttempts,
-    statuses: statuses ?? pool.statuses,
-    methods: methods ?? pool.methods,
-    totalTimeoutMs: totalTimeoutMs ?? pool.totalTimeoutMs,
-    hedge: hedge?.afterMs === undefined ? pool.hedge : { ...pool.hedge, afterMs: hedge.afterMs },
+    ...pool.retry,
+    maxAttempts,
+    statuses: statuses ?? pool.retry.statuses,
+    methods: methods ?? pool.retry.methods,
+    totalTimeoutMs: totalTimeoutMs ?? Math.max(LEAST_TOTAL_TIMEOUT_MS, maxAttempts * headerTimeoutMs),
+    hedge: hedge?.afterMs === undefined ? pool.retry.hedge : { ...pool.retry.hedge, afterMs: hedge.afterMs },
   };
 }
 
@@ -87,17 +99,17 @@ export function platformFailure(status: number): Failure {
  * Whether a body of so many bytes, as its `Content-Length` says, is kept for another attempt; `Infinity`: it does not say. The
  * runtime takes the odd body of a GET from a whole request only.
  */
-export function isBodyKept(method: string, lengthBytes: number, config: RetryConfig): boolean {
+export function isBodyKept(method: string, lengthBytes: number, config: RetryRules): boolean {
   const { maxAttempts, bodyBytes } = config;
   return maxAttempts > 1 && lengthBytes <= bodyBytes && method !== "GET" && method !== "HEAD";
 }
 
 /** Whether a response with this status may be worth a retry at all. */
-export function isRetryStatus(status: number, { statuses }: Pick<RetryConfig, "statuses">): boolean {
+export function isRetryStatus(status: number, { statuses }: Pick<RetryRules, "statuses">): boolean {
   return status >= 400 && (status === TOO_EARLY || statuses.includes(status));
 }
 
-function isWorthIt(failure: Failure, tried: Tried, config: RetryConfig): boolean {
+function isWorthIt(failure: Failure, tried: Tried, config: RetryRules): boolean {
   if (failure.kind === "not_sent") return true;
   // One who takes early data itself has to be told, and tries again when the handshake is over.
   if (failure.kind === "status" && failure.status === TOO_EARLY) return !tried.isEarlyData;
@@ -105,12 +117,12 @@ function isWorthIt(failure: Failure, tried: Tried, config: RetryConfig): boolean
 }
 
 /** Whether it does no harm if two backends act on it. */
-function mayActTwice({ method, hasIdempotencyKey }: Tried, config: RetryConfig): boolean {
+function mayActTwice({ method, hasIdempotencyKey }: Tried, config: RetryRules): boolean {
   return config.methods.includes(method) || (config.idempotencyKeys && hasIdempotencyKey);
 }
 
 /** Fully jittered and exponential, as Envoy does it. */
-function backoffMs(attempts: number, chance: number, config: RetryConfig): number {
+function backoffMs(attempts: number, chance: number, config: RetryRules): number {
   return chance * Math.min((2 ** attempts - 1) * config.backoffMs, config.maxBackoffMs);
 }
 

@@ -2,13 +2,12 @@ import { isFetcher } from "../../durable/model/fetcher.ts";
 import type { Announcement } from "../../durable/model/health.ts";
 import type { Outcome } from "../../durable/model/outcome.ts";
 import { isPlatformRefusal, mayBePlatformRefusal } from "../../durable/model/platform.ts";
-import type { RetryConfig } from "../../durable/model/retry.ts";
 import { after, type EpochMs } from "../../durable/model/time.ts";
 import { classifyStatus } from "../core/classify.ts";
 import { mustFollow } from "../core/follow.ts";
 import { announcementIn, responseHeadersToDrop } from "../core/headers.ts";
 import { BROKEN_UPLOAD, type Problem, SLOW_UPLOAD, TIMED_OUT, UNREACHABLE } from "../core/problem.ts";
-import { type Failure, isRetryStatus, platformFailure } from "../core/retry.ts";
+import { type Failure, isRetryStatus, platformFailure, type RetryRules } from "../core/retry.ts";
 import type { SubChannel } from "../core/sub-channel.ts";
 import type { AttemptTracer } from "../core/tracer.ts";
 import { answerProblem } from "./answer-problem.ts";
@@ -47,7 +46,7 @@ export interface Attempt {
   /** What the answer gets besides the backend's headers, made when it is there; null: nothing. */
   readonly addedHeaders: (() => AddedHeaders) | null;
   /** When it is worth another one. */
-  readonly retry: RetryConfig;
+  readonly retry: RetryRules;
   readonly onFailure: OnFailure;
   /** Its part in a race with others; null: it runs alone. */
   readonly lane: Lane | null;

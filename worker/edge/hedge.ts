@@ -1,7 +1,6 @@
-import type { RetryConfig } from "../../durable/model/retry.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
 import type { Choosing, Chosen } from "../core/choice.ts";
-import { mayHedge } from "../core/retry.ts";
+import { mayHedge, type RetryRules } from "../core/retry.ts";
 import { clock } from "./leased.ts";
 import type { Passage } from "./passage.ts";
 import { type Lane, Race } from "./race.ts";
@@ -11,7 +10,7 @@ import { type Turn, traceAttempt } from "./turn.ts";
 /** What one attempt sends, and where. */
 export interface Sending {
   readonly choice: Chosen;
-  readonly retry: RetryConfig;
+  readonly retry: RetryRules;
   readonly body: Body;
   readonly lane: Lane | null;
   readonly nowMs: EpochMs;
@@ -25,7 +24,7 @@ export function isHedged(
   passage: Passage,
   tries: Tries,
   { affinity, nowMs }: Choosing,
-  retry: RetryConfig,
+  retry: RetryRules,
 ): boolean {
   if (retry.hedge.afterMs === null) return false;
   return (
@@ -61,7 +60,7 @@ export function sendHedged(
 }
 
 /** Asks another backend as well, if there is one, and the budget allows it. */
-function hedge(passage: Passage, tries: Tries, turn: Turn, retry: RetryConfig, race: Race, send: Send): void {
+function hedge(passage: Passage, tries: Tries, turn: Turn, retry: RetryRules, race: Race, send: Send): void {
   const { pool, view, asked } = turn;
   const nowMs = clock();
   if (passage.isAbandoned || !mayHedge(tries.describe(nowMs, 0), retry)) return;

@@ -86,6 +86,11 @@ export class Leased<Document extends Versioned, Bindings> {
     return held !== null && nowMs < held.refreshAtMs && nowMs < held.leaseEndsMs ? held.document : null;
   }
 
+  /** Whether its object said last that there is no document. */
+  get isAbsent(): boolean {
+    return this.#held === null && this.#absentSeq > 0;
+  }
+
   /** Whether the document may be used without asking its object first: its lease lasts, or the object was asked in vain. */
   mayUse(nowMs: EpochMs): boolean {
     if (this.#held !== null && nowMs < this.#held.leaseEndsMs) return true;

@@ -1,6 +1,5 @@
 import type { PoolName } from "../../durable/model/names.ts";
 import type { PoolConfig } from "../../durable/model/pool.ts";
-import type { RetryConfig } from "../../durable/model/retry.ts";
 import type { RoutingTable } from "../../durable/model/snapshot.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
 import type { Choice, Choosing, Chosen } from "../core/choice.ts";
@@ -13,6 +12,7 @@ import {
   FULL,
   LOOP,
   NO_BACKEND,
+  NO_POOL,
   NO_ROUTE,
   NO_SNAPSHOT,
   type Problem,
@@ -21,7 +21,7 @@ import {
   TIMED_OUT,
   UNREACHABLE,
 } from "../core/problem.ts";
-import { decideRetry, type Failure, mayHedge, retryRules } from "../core/retry.ts";
+import { decideRetry, type Failure, mayHedge, type RetryRules } from "../core/retry.ts";
 import { type Destination, matchRoute, rewritePath } from "../core/route.ts";
 import { TOKEN_RANDOM_BYTES } from "../core/sessions.ts";
 import { Split } from "../core/split.ts";
@@ -136,17 +136,16 @@ function holdSnapshot(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs
   if (way.isDegraded && isFirst) pool.tally.countIncident("degraded");
   if (pool.leased.fresh(nowMs) !== null) return attempt(passage, way, pool, nowMs);
   return pool.leased.obtain(passage.env, passage, nowMs).then((obtained) => {
-    if (obtained === null) return doWithoutSnapshot(passage, way.passedOn);
+    if (obtained === null) return doWithoutSnapshot(passage, way.passedOn, pool);
     if (obtained.isDegraded && !way.isDegraded && isFirst) pool.tally.countIncident("degraded");
     return attempt(passage, way, pool, clock());
   });
 }
 
 /** A fallback pool that is not there is as good as none. */
-function doWithoutSnapshot(passage: Passage, passedOn: PassedOn | null): Answer {
-  return passedOn === null
-    ? answerProblem(NO_SNAPSHOT, passage.request)
-    : refuse(passage, passedOn.pool, passedOn.why);
+function doWithoutSnapshot(passage: Passage, passedOn: PassedOn | null, { leased }: EdgePool): Answer {
+  if (passedOn !== null) return refuse(passage, passedOn.pool, passedOn.why);
+  return answerProblem(leased.isAbsent ? NO_POOL : NO_SNAPSHOT, passage.request);
 }
 
 function attempt(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs): Answer {
@@ -155,7 +154,7 @@ function attempt(passage: Passage, way: Way, pool: EdgePool, nowMs: EpochMs): An
   if (view === null) return answerProblem(NO_SNAPSHOT, passage.request);
   const { config } = view.snapshot;
   // What it waited for was a snapshot, or its turn to be tried again.
-  if (tries.elapsedMs(nowMs) >= retryRules(config.retry, destination.retry).totalTimeoutMs)
+  if (tries.elapsedMs(nowMs) >= view.retryFor(destination).totalTimeoutMs)
     return answerProblem(tries.isFirst ? NO_SNAPSHOT : TIMED_OUT, passage.request);
   if (tries.backends.size === 0) {
     way.passedOn?.pool.tally.countIncident("fallback");
@@ -177,7 +176,7 @@ function awaitRoom(passage: Passage, way: Way, turn: Turn): Answer {
   const { pool, view, asked } = turn;
   const { config } = view.snapshot;
   const { nowMs, tried } = asked;
-  const leftMs = retryRules(config.retry, destination.retry).totalTimeoutMs - tries.elapsedMs(nowMs);
+  const leftMs = view.retryFor(destination).totalTimeoutMs - tries.elapsedMs(nowMs);
   const timeoutMs = Math.min(config.waiting.timeoutMs, leftMs);
   const tracer = traceAttempt(passage, pool, "WR", nowMs);
   const waiting = { ...asked, notes: tracer?.notes };
@@ -206,7 +205,7 @@ function carryOut(passage: Passage, way: Way, turn: Turn, choice: Choice, nowMs:
   const { pool, view, asked } = turn;
   if (choice.kind !== "backend") return doWithout(passage, way, pool, choice.kind);
   if (tries.isFirst && choice.fate !== null) pool.tally.countSession(choice.fate);
-  const retry = retryRules(view.snapshot.config.retry, destination.retry);
+  const retry = view.retryFor(destination);
   tries.begin(choice.channel.id);
   const send: Send = (at, sending) => makeAttempt(passage, way, at, sending);
   const first = { choice, retry, body: tries.body(retry, false), nowMs };
@@ -249,7 +248,7 @@ function makeAttempt(passage: Passage, way: Way, turn: Turn, sending: Sending): 
 function patience(
   { destination, tries, passedOn }: Way,
   turn: Turn,
-  retry: RetryConfig,
+  retry: RetryRules,
   nowMs: EpochMs,
 ): Patience {
   const { pool, view } = turn;
@@ -273,7 +272,7 @@ function tryAgain(
   way: Way,
   pool: EdgePool,
   failure: Failure,
-  retry: RetryConfig,
+  retry: RetryRules,
 ): Promise<Response> | null {
   const { tries } = way;
   const { view } = pool;

@@ -1,7 +1,6 @@
 import type { BackendId } from "../../durable/model/names.ts";
-import type { RetryConfig } from "../../durable/model/retry.ts";
 import type { EpochMs } from "../../durable/model/time.ts";
-import { type Failure, isBodyKept, type Tried } from "../core/retry.ts";
+import { type Failure, isBodyKept, type RetryRules, type Tried } from "../core/retry.ts";
 import type { Passage } from "./passage.ts";
 import { type Copy, Upload } from "./upload.ts";
 
@@ -56,7 +55,7 @@ export class Tries {
   }
 
   /** The body for one attempt, which comes after the others or goes `beside` them. */
-  body(config: RetryConfig, beside: boolean): Body {
+  body(config: RetryRules, beside: boolean): Body {
     const { body, method } = this.#passage.request;
     if (body === null || this.#isEmpty()) return NO_BODY;
     const length = this.#passage.headers.get("content-length");
