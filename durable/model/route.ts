@@ -27,6 +27,10 @@ const PathSchema = v.pipe(
   v.string(PATH_RANGE),
   v.maxLength(LIMITS.pathLength, PATH_RANGE),
   v.check(isPlainPath, PATH_RANGE),
+  v.check(
+    (path) => !path.endsWith("/*"),
+    "must not end with '/*': a path takes all that is below it already, and '*' would be taken literally",
+  ),
   v.transform((path) => (path === "/" ? path : path.replace(/\/$/, ""))),
 );
 
@@ -79,9 +83,24 @@ const routeEntries = {
   /** Whole path segments: `/api` takes `/api` and `/api/x`, not `/apis`. Default `/`. */
   path: v.optional(PathSchema, "/"),
   /** Default: any method. */
-  methods: v.optional(v.pipe(list(MethodSchema, 16), v.minLength(1, "must name at least one method"))),
+  methods: v.optional(
+    v.pipe(
+      list(MethodSchema, 16),
+      v.minLength(1, "must name at least one method"),
+      v.check((methods) => new Set(methods).size === methods.length, "must name each method once"),
+    ),
+  ),
   /** All of them have to match. Default none. */
-  headers: v.optional(list(HeaderMatchSchema, LIMITS.headerMatchesPerRoute), []),
+  headers: v.optional(
+    v.pipe(
+      list(HeaderMatchSchema, LIMITS.headerMatchesPerRoute),
+      v.check(
+        (headers) => new Set(headers.map(({ name }) => name)).size === headers.length,
+        "must name each header once",
+      ),
+    ),
+    [],
+  ),
   /** The pool that serves what matches. This or `split` is required. */
   pool: v.optional(PoolNameSchema),
   /** Pools that share what matches, by weight; a client stays on its side, and with its token even at weight 0. */

@@ -302,3 +302,28 @@ it("takes what a route may say of retries, and nothing else of them", () => {
     refusal(["retry.hedge.afterMs", 0, "must be an integer 1…60000"]),
   );
 });
+
+// What happened: of two routes that match the same requests, one with a header twice, the other was never reached again; and a
+// path as other proxies write it matched nothing.
+it.each([
+  [
+    {
+      headers: [
+        { name: "x-a", value: "1" },
+        { name: "x-a", value: "1" },
+      ],
+    },
+    "headers",
+    "must name each header once",
+  ],
+  [{ headers: [{ name: "x-a", value: "1" }, { name: "x-a" }] }, "headers", "must name each header once"],
+  [{ methods: ["GET", "GET"] }, "methods", "must name each method once"],
+  [
+    { path: "/api/*" },
+    "path",
+    "must not end with '/*': a path takes all that is below it already, and '*' would be taken literally",
+  ],
+])("refuses %o, which would not do what it seems to", (written, field, range) => {
+  const { path: value = "(a list of 2)" } = written as { readonly path?: string };
+  expect(parse(RouteInputSchema, { pool: "shop", ...written })).toEqual(refusal([field, value, range]));
+});
