@@ -202,6 +202,11 @@ describe("bad input", () => {
 
   it.each([
     ["PUT", "/pools/default", { weight: 1 }, "weight"],
+    ["PATCH", "/pools/default?dryrun=1", { drainMs: 1 }, "dryrun"],
+    ["PUT", "/pools/default/backends/a?DRY_RUN=1", { url: "http://h" }, "DRY_RUN"],
+    ["DELETE", "/pools/default?dry-run=1", {}, "dry-run"],
+    ["POST", "/pools/default/backends/a/drain?wiat=10s", {}, "wiat"],
+    ["PUT", "/routes/r?dryRun=1", { pool: "default" }, "dryRun"],
     [
       "PUT",
       "/pools/default",

@@ -11,10 +11,19 @@ import { callObject, DIRECTORY_NAME, readObject } from "../edge/ring-client.ts";
 import { refused, versioned } from "./answer.ts";
 import type { AdminContext } from "./context.ts";
 
-/** Reads `?dry_run=1` of every write. Said twice it is refused, since nobody can tell which is meant. */
+/** All that the query of a write may say. */
+const KNOWN = new Set(["dry_run", "wait"]);
+
+/**
+ * Reads `?dry_run=1` of every write. Said twice it is refused, since nobody can tell which is meant; and so is what is not known
+ * here, or a slip of the pen would do what was only to be tried.
+ */
 export const readDryRun: MiddlewareHandler<AdminContext> = async (context, next) => {
   const said = context.req.queries("dry_run") ?? [];
   const isWriting = context.req.method !== "GET" && context.req.method !== "HEAD";
+  const unknown = Object.entries(context.req.query()).find(([name]) => !KNOWN.has(name));
+  if (isWriting && unknown !== undefined)
+    return refused(context, invalid(...unknown, "is not known here; known: dry_run, wait"));
   const isReadable = said.length === 0 || (said.length === 1 && (said[0] === "1" || said[0] === "0"));
   if (isWriting && !isReadable)
     return refused(context, invalid("dry_run", said.join(", "), "must be 1 or 0"));
