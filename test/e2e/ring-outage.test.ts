@@ -205,3 +205,23 @@ it("loses no request, and nothing that was decided, when the ring is evicted aga
   expect(failed(answers)).toEqual([]);
   expect(from("a", answers, governsMs)).toEqual([]);
 });
+
+// What happened: a pool whose ring failed in the middle of its deletion was alive and on no list.
+it("leaves a pool on the list that may not have been deleted, so that deleting it again helps", async () => {
+  const { cluster, flaky } = await setScene();
+  const listed = async (): Promise<readonly string[]> => (await cluster.admin.do("GET", "/pools")).body.pools;
+  await flaky.strike("Ring", "throw");
+  expect((await cluster.admin.send("DELETE", "/pools/other")).status).toBe(503);
+  await flaky.strike("Ring", null);
+  expect(await listed()).toContain("other");
+  await cluster.admin.do("DELETE", "/pools/other");
+  expect(await listed()).not.toContain("other");
+});
+
+it("touches nothing for a deletion that is only for a pool that is not there", async () => {
+  const { cluster } = await setScene();
+  const version = async (): Promise<number> => (await cluster.admin.do("GET", "/status")).body.version;
+  const before = await version();
+  const { status } = await cluster.admin.send("DELETE", "/pools/other", undefined, { "if-none-match": "*" });
+  expect([status, await version()]).toEqual([412, before]);
+});

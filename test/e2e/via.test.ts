@@ -31,3 +31,25 @@ it.each(["RING", "DIRECTORY", "OPERATOR_TOKENS", "toString", "NOWHERE"])(
     expect([status, body.errors[0].field]).toEqual([422, "backends.0.via"]);
   },
 );
+
+// What happened: each patch was checked against the other half as it was, and both were carried out.
+it("lets no two patches at once make an address of a backend that plain fetch must not ask", async () => {
+  const cluster = await Cluster.start({
+    bundle: inject("bundle"),
+    backends: [],
+    variables: { ALLOW_PRIVATE_BACKENDS: "false" },
+    services: { PRIVATE: () => new Response("behind the binding") },
+  });
+  const path = "/pools/default/backends/a";
+  await cluster.admin.do("PUT", "/pools/default", {});
+  for (let round = 0; round < 20; round++) {
+    await cluster.admin.do("PUT", path, { url: "http://public.example", via: "PRIVATE" });
+    const answers = await Promise.all([
+      cluster.admin.send("PATCH", path, { url: "http://10.0.0.1" }),
+      cluster.admin.send("PATCH", path, { via: null }),
+    ]);
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 422]);
+    const { body } = await cluster.admin.do("GET", path);
+    expect(body.via === null && body.url === "http://10.0.0.1").toBe(false);
+  }
+});

@@ -1,9 +1,11 @@
 import { Hono } from "hono";
-import { BackendInputSchema, BackendPatchSchema } from "../../durable/model/backend.ts";
+import { BackendInputSchema, type BackendPatch, BackendPatchSchema } from "../../durable/model/backend.ts";
 import { DrainSchema, ForcibleSchema } from "../../durable/model/drain.ts";
 import { PinInputSchema } from "../../durable/model/health.ts";
+import type { BackendId, PoolName } from "../../durable/model/names.ts";
+import { ok } from "../../durable/model/result.ts";
 import { refused, versioned } from "./answer.ts";
-import type { AdminContext } from "./context.ts";
+import { type AdminContext, readPrecondition } from "./context.ts";
 import { checkOrigin, checkPatchedOrigin } from "./origins.ts";
 import { apply, NothingSchema, type PoolContext, withBackendBody, withView } from "./pool-requests.ts";
 import { showReceipt } from "./receipts.ts";
@@ -34,12 +36,7 @@ export const backends = new Hono<AdminContext>()
     }),
   )
   .patch("/:backend", (context) =>
-    withBackendBody(context, BackendPatchSchema, async (pool, id, patch) => {
-      const wrong = await checkPatchedOrigin(context, pool, id, patch);
-      return wrong === null
-        ? apply(context, pool, { kind: "patch-backend", id, patch })
-        : refused(context, wrong);
-    }),
+    withBackendBody(context, BackendPatchSchema, (pool, id, patch) => patchBackend(context, pool, id, patch)),
   )
   .delete("/:backend", (context) =>
     withBackendBody(context, ForcibleSchema, (pool, id, { force }) =>
@@ -71,4 +68,39 @@ function act(
   kind: "undrain-backend" | "enable-backend" | "unpin-backend",
 ): Promise<Response> {
   return withBackendBody(context, NothingSchema, (pool, id) => apply(context, pool, { kind, id }));
+}
+
+/** A patch is checked again where its pool has changed meanwhile, so often at most. */
+const MAX_CHECKS = 5;
+
+/**
+ * Half of an origin may do with the other half that is there now, and not with what comes meanwhile. So a patch of one holds only
+ * for the version of the pool that it was checked against.
+ */
+async function patchBackend(
+  context: PoolContext,
+  pool: PoolName,
+  id: BackendId,
+  patch: BackendPatch,
+): Promise<Response> {
+  const command = { kind: "patch-backend", id, patch } as const;
+  const asked = readPrecondition(context);
+  if (!asked.ok) return refused(context, asked.refusal);
+  const { ifMatch, ifAbsent } = asked.value;
+  const wanted = ifMatch === "*" ? null : ifMatch;
+  for (let checks = 1; ; checks++) {
+    const checked = await checkPatchedOrigin(context, pool, id, patch);
+    if (!checked.ok) return refused(context, checked.refusal);
+    const version = checked.value;
+    if (version === null) return apply(context, pool, command);
+    if (wanted !== null && !wanted.includes(version))
+      return refused(context, {
+        kind: "stale-version",
+        expected: wanted.join(" or "),
+        actual: String(version),
+      });
+    const answer = await apply(context, pool, command, ok({ ifMatch: [version], ifAbsent }));
+    // Where the caller named a version, it is that one which has gone.
+    if (answer.status !== 412 || wanted !== null || ifAbsent || checks === MAX_CHECKS) return answer;
+  }
 }

@@ -4,10 +4,11 @@ import { isFetcher } from "../../durable/model/fetcher.ts";
 import { LIMITS } from "../../durable/model/limits.ts";
 import type { BackendId, PoolName } from "../../durable/model/names.ts";
 import { type FieldError, invalid, type Refusal } from "../../durable/model/refusal.ts";
+import { ok, type Result, refuse } from "../../durable/model/result.ts";
 import type { PoolView } from "../../durable/model/view.ts";
 import { whyUnfetchable } from "../core/address.ts";
 import { readObject } from "../edge/ring-client.ts";
-import type { AdminContext } from "./context.ts";
+import { type AdminContext, noPoolNamed } from "./context.ts";
 
 interface Origin {
   readonly url: string;
@@ -30,19 +31,26 @@ export function checkOrigin(
   return why === null ? null : invalid(`${prefix}url`, url, why);
 }
 
-/** Checks the origin as it would be after a patch that changes half of it. */
+/**
+ * Checks the origin as it would be after a patch that changes half of it.
+ *
+ * @returns the version of the pool that it was checked against; null: the patch changes none of it.
+ */
 export async function checkPatchedOrigin(
   context: Context<AdminContext>,
   pool: PoolName,
   id: BackendId,
   { url, via }: { readonly url?: string | undefined; readonly via?: string | null | undefined },
-): Promise<Refusal | null> {
-  if (url === undefined && via === undefined) return null;
+): Promise<Result<number | null>> {
+  if (url === undefined && via === undefined) return ok(null);
   const view = await readObject<PoolView>(context.env.RING, pool, "view");
-  const held = view.ok ? view.value.document.backends.find((backend) => backend.id === id) : undefined;
+  if (!view.ok) return refuse(noPoolNamed(pool, view.refusal));
+  const { version, document } = view.value;
+  const held = document.backends.find((backend) => backend.id === id);
   // A backend that is not there is for the ring to refuse.
-  if (held === undefined) return null;
-  return checkOrigin(context, "", { url: url ?? held.url, via: via === undefined ? held.via : via });
+  if (held === undefined) return ok(version);
+  const wrong = checkOrigin(context, "", { url: url ?? held.url, via: via === undefined ? held.via : via });
+  return wrong === null ? ok(version) : refuse(wrong);
 }
 
 /**

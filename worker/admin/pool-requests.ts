@@ -1,8 +1,9 @@
 import type { Context } from "hono";
 import type * as v from "valibot";
-import type { PoolCommand } from "../../durable/model/command.ts";
+import type { PoolCommand, Precondition } from "../../durable/model/command.ts";
 import { record } from "../../durable/model/fields.ts";
 import { type BackendId, BackendIdSchema, type PoolName, PoolNameSchema } from "../../durable/model/names.ts";
+import type { Result } from "../../durable/model/result.ts";
 import type { PoolStatus, PoolView } from "../../durable/model/view.ts";
 import { readObject } from "../edge/ring-client.ts";
 import { refused } from "./answer.ts";
@@ -15,12 +16,20 @@ export type PoolContext = Context<AdminContext>;
 /** The body of a request that has nothing to say. */
 export const NothingSchema = record({});
 
-/** Carries out one change of a pool, and answers with what it did; in a dry run with what it would do. */
-export async function apply(context: PoolContext, pool: PoolName, command: PoolCommand): Promise<Response> {
+/**
+ * Carries out one change of a pool, and answers with what it did; in a dry run with what it would do. Under the caller's
+ * precondition unless another is given.
+ */
+export async function apply(
+  context: PoolContext,
+  pool: PoolName,
+  command: PoolCommand,
+  precondition?: Result<Precondition>,
+): Promise<Response> {
   const waitMs = readWait(context);
   if (!waitMs.ok) return refused(context, waitMs.refusal);
-  if (context.get("isDryRun")) return showPoolChange(context, pool, command);
-  const applied = await changePool(context, pool, command);
+  if (context.get("isDryRun")) return showPoolChange(context, pool, command, precondition);
+  const applied = await changePool(context, pool, command, precondition);
   return applied.ok
     ? written(context, ringOf(context, pool), applied.value, waitMs.value)
     : refused(context, applied.refusal);

@@ -89,7 +89,8 @@ async function putPool(context: PoolContext): Promise<Response> {
 
 /**
  * Deletes a pool that no route uses, which only the directory can say, so it goes first. A pool that turns out to have
- * changed since the caller read it is listed again.
+ * changed since the caller read it is listed again; and so is one of which nobody knows whether it is gone, so that deleting it
+ * again helps.
  */
 async function deletePool(context: PoolContext): Promise<Response> {
   return withBody(context, NothingSchema, async (pool) => {
@@ -100,11 +101,13 @@ async function deletePool(context: PoolContext): Promise<Response> {
     const unlisted = await changeDirectory(context, { kind: "remove-pool", name: pool });
     if (!unlisted.ok) return refused(context, unlisted.refusal);
     if (context.get("isDryRun")) return apply(context, pool, { kind: "delete-pool" });
-    const deleted = await changePool(context, pool, { kind: "delete-pool" });
+    const relist = () => changeDirectory(context, { kind: "add-pool", name: pool });
+    const deleted = await changePool(context, pool, { kind: "delete-pool" }).catch(async (error: unknown) => {
+      await relist();
+      throw error;
+    });
     if (deleted.ok) return written(context, ringOf(context, pool), deleted.value, waitMs.value);
-    if (isThere(deleted.refusal)) {
-      await changeDirectory(context, { kind: "add-pool", name: pool });
-    }
+    if (isThere(deleted.refusal)) await relist();
     return refused(context, deleted.refusal);
   });
 }
@@ -113,11 +116,15 @@ async function deletePool(context: PoolContext): Promise<Response> {
 async function isStale(context: PoolContext, pool: PoolName): Promise<Refusal | null> {
   const precondition = readPrecondition(context);
   if (!precondition.ok) return precondition.refusal;
-  const { ifMatch } = precondition.value;
-  if (ifMatch === null || ifMatch === "*") return null;
+  const { ifMatch, ifAbsent } = precondition.value;
+  const wanted = ifMatch === "*" ? null : ifMatch;
+  if (wanted === null && !ifAbsent) return null;
   const view = await readObject<PoolView>(context.env.RING, pool, "view");
-  if (!view.ok || ifMatch.includes(view.value.version)) return null;
-  return { kind: "stale-version", expected: ifMatch.join(" or "), actual: String(view.value.version) };
+  if (!view.ok) return null;
+  const actual = String(view.value.version);
+  if (ifAbsent) return { kind: "stale-version", expected: "none", actual };
+  if (wanted === null || wanted.includes(view.value.version)) return null;
+  return { kind: "stale-version", expected: wanted.join(" or "), actual };
 }
 
 async function showEvents(context: PoolContext): Promise<Response> {
