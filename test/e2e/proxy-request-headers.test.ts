@@ -124,8 +124,10 @@ it("believes nothing a client says about itself", async () => {
     ["CF-Connecting-IP", "203.0.113.9"],
     ["Forwarded", "for=192.0.2.1;proto=https"],
     ["X-Forwarded-For", "192.0.2.1, 192.0.2.2"],
+    ["X-Forwarded-Groups", "admin"],
     ["X-Forwarded-Host", "evil.test"],
     ["X-Forwarded-Port", "443"],
+    ["X-Forwarded-Preferred-Username", "root"],
     ["X-Forwarded-Proto", "https"],
     ["X-Real-IP", "192.0.2.1"],
   );

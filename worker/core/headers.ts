@@ -40,10 +40,11 @@ const CLAIMS = [
   "x-client-ip",
   "x-forwarded-client-cert",
   "x-forwarded-email",
+  "x-forwarded-groups",
   "x-forwarded-port",
+  "x-forwarded-preferred-username",
   "x-forwarded-prefix",
   "x-forwarded-scheme",
-  "x-forwarded-server",
   "x-forwarded-ssl",
   "x-forwarded-user",
 ] as const;
