@@ -18,11 +18,19 @@ export function parse<const Schema extends v.GenericSchema>(
 ): Result<v.InferOutput<Schema>> {
   const parsed = v.safeParse(schema, input);
   if (parsed.success) return ok(parsed.output);
-  const [first, ...rest] = parsed.issues;
-  return refuse({
-    kind: "invalid",
-    errors: [describe(first), ...rest.slice(0, MOST_ERRORS - 1).map(describe)],
-  });
+  const [first, ...others] = parsed.issues;
+  const errors: [FieldError, ...FieldError[]] = [describe(first)];
+  for (const issue of others) {
+    if (errors.length === MOST_ERRORS) break;
+    const error = describe(issue);
+    if (!errors.some((known) => isSame(known, error))) errors.push(error);
+  }
+  return refuse({ kind: "invalid", errors });
+}
+
+/** One rule may be broken in two ways. */
+function isSame(one: FieldError, other: FieldError): boolean {
+  return one.field === other.field && one.range === other.range;
 }
 
 function describe(issue: v.BaseIssue<unknown>): FieldError {
@@ -32,10 +40,12 @@ function describe(issue: v.BaseIssue<unknown>): FieldError {
   return { field: v.getDotPath(issue) ?? "", value: shown(value), range: issue.message };
 }
 
-/** A value as it may be repeated in an answer: nothing long, nothing nested. */
+/** A value as it may be repeated in an answer: nothing long, nothing nested, and of a URL no user or password. */
 function shown(value: unknown): unknown {
-  if (typeof value === "string")
-    return value.length > LONGEST_SHOWN ? `${value.slice(0, LONGEST_SHOWN)}…` : value;
+  if (typeof value === "string") {
+    const safe = value.replace(/^([a-z]+:\/\/)[^/]*@/i, "$1…@");
+    return safe.length > LONGEST_SHOWN ? `${safe.slice(0, LONGEST_SHOWN)}…` : safe;
+  }
   if (value === null || typeof value === "number" || typeof value === "boolean") return value;
   if (value === undefined) return "(missing)";
   return Array.isArray(value) ? `(a list of ${value.length})` : `(${typeof value})`;

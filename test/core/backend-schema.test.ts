@@ -32,13 +32,17 @@ it.each([
   ["https:///a.example", URL_RANGE],
   ["https:a.example", URL_RANGE],
   ["ws://a.example", URL_RANGE],
-  ["https://user@a.example", "must not hold a user or password"],
-  ["https://user:secret@a.example", "must not hold a user or password"],
   ["https://a.example?", "must not hold a query or fragment"],
   ["https://a.example?x=1", "must not hold a query or fragment"],
   ["https://a.example/#x", "must not hold a query or fragment"],
 ])("refuses the URL %s", (url, range) => {
   expect(parse(BackendInputSchema, { url })).toEqual(refusal(["url", url, range]));
+});
+
+it.each(["user", "user:secret"])("refuses a URL with %s in it, and does not repeat that", (credentials) => {
+  expect(parse(BackendInputSchema, { url: `https://${credentials}@a.example` })).toEqual(
+    refusal(["url", "https://…@a.example", "must not hold a user or password"]),
+  );
 });
 
 it.each([
@@ -50,12 +54,13 @@ it.each([
   "https://a.example:99999",
   "https://[::1",
 ])("refuses the URL %j, which no URL parser takes", (url) => {
-  expect(parse(BackendInputSchema, { url })).toMatchObject({
-    refusal: {
-      kind: "invalid",
-      errors: expect.arrayContaining([{ field: "url", value: url, range: URL_RANGE }]),
-    },
-  });
+  const parsed = parse(BackendInputSchema, { url });
+  expect(parsed).toMatchObject({ refusal: { kind: "invalid" } });
+  const errors = parsed.ok || parsed.refusal.kind !== "invalid" ? [] : parsed.refusal.errors;
+  // Once, though several rules say so.
+  expect(errors.filter(({ range }) => range === URL_RANGE)).toEqual([
+    { field: "url", value: url, range: URL_RANGE },
+  ]);
 });
 
 it("refuses a URL of more than 2048 characters, and repeats only its beginning", () => {
