@@ -124,9 +124,10 @@ function receiptOfClosed(books: Books, stop: Stop, state: ReceiptState): Receipt
     ring.config,
     later(ledger.governsSinceMs(stop.version), ledger.unheardUntilMs),
   );
+  // Where no isolate could use it any more it was safe long before, and is so from its closing on.
+  const closedMs = later(governedMs, stop.atMs);
   // What was told of may have been an ordinary response, of which only the headers are waited for.
-  const idleMs =
-    work.lastMs === null ? governedMs : later(governedMs, after(work.lastMs, ring.config.settleMs));
+  const idleMs = work.lastMs === null ? closedMs : later(closedMs, after(work.lastMs, ring.config.settleMs));
   const safe = work.count === 0 && idleMs <= nowMs;
   return {
     id: stop.id,

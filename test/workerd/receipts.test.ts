@@ -116,6 +116,16 @@ describe("a receipt", () => {
     });
   });
 
+  it("is safe from its closing on, and not before, where no isolate was left to use it", async () => {
+    const held = ring("receipt-idle");
+    await held.put({ a: 1, b: 1 });
+    pass(100_000);
+    await held.drain("b", 60_000);
+    const deadlineMs = Date.now() + 60_000;
+    pass(60_000);
+    expect(await held.receipt("b")).toMatchObject({ state: "safe", safe: true, safeAtMs: deadlineMs });
+  });
+
   it("knows nothing for the longest lease after an eviction, but when it was closed", async () => {
     const held = ring("receipt-evicted");
     await held.put({ a: 1, b: 1 });
