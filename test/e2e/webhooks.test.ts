@@ -84,7 +84,7 @@ function pin(admin: AdminClient, id: string): Promise<unknown> {
   return admin.do("PUT", `/pools/default/backends/${id}/pin`, { health: "unhealthy", reason: "maintenance" });
 }
 
-/** What anybody has to do who wants to be sure that it was us, as the README says it. */
+/** What anybody has to do who wants to be sure that it was us, as `durable/README.md` says it. */
 function isOurs({ headers, body }: Told): boolean {
   const mac = createHmac("sha256", KEY)
     .update(`${String(headers["ring-timestamp"])}.${body}`)

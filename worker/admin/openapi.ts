@@ -54,7 +54,7 @@ export function createOpenApi(adminPrefix: string): object {
       version,
       summary: "The admin API of a load balancer at the edge.",
       description:
-        "Units are in the names: Ms is milliseconds. What a field means beyond its range, and what to watch out for, is in the README.",
+        "Units are in the names: Ms is milliseconds. What a field means beyond its range, and what to watch out for, is in worker/admin/README.md.",
       license: { name: "MIT", identifier: "MIT" },
     },
     servers: [{ url: adminPrefix }],
