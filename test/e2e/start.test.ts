@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
-import { type NamedBackend, parseOptions } from "../local/options.ts";
+import type { NamedBackend } from "../local/options.ts";
 import { setUp } from "../local/set-up.ts";
 import { AdminClient } from "../support/admin.ts";
 import { ROOT } from "../support/bundle.ts";
@@ -287,55 +287,5 @@ it("puts the backends of this run right in a pool it finds, and takes samples ou
       { id: "spare", url: "http://127.0.0.1:24" },
       { id: "mine-80", weight: 5 },
     ],
-  });
-});
-
-describe("the command line", () => {
-  it("needs nothing", () => {
-    expect(parseOptions([])).toEqual({
-      kind: "start",
-      options: { backends: [], port: 8787, persist: null },
-    });
-  });
-
-  it("takes backends, each with the weight that follows it", () => {
-    const args = ["--backend", "http://localhost:3000", "--weight", "5", "--backend=https://b.example/base/"];
-    expect(parseOptions([...args, "--port=0", "--persist", "state"])).toEqual({
-      kind: "start",
-      options: {
-        backends: [
-          { id: "localhost-3000", url: "http://localhost:3000", weight: 5 },
-          { id: "b.example-443-base", url: "https://b.example/base", weight: null },
-        ],
-        port: 0,
-        persist: join(process.cwd(), "state"),
-      },
-    });
-  });
-
-  it("shows help whenever it is asked for", () => {
-    expect(parseOptions(["--port", "1", "--help"])).toEqual({ kind: "help" });
-    expect(parseOptions(["-h"])).toEqual({ kind: "help" });
-  });
-
-  it.each([
-    ["--prot 1", "--prot is not known; known: --backend, --weight, --port, --persist, --help"],
-    ["8080", "8080 is not known; known: --backend, --weight, --port, --persist, --help"],
-    ["--port", "--port must be an integer 0…65535"],
-    ["--port 65536", '--port "65536" must be an integer 0…65535'],
-    ["--port 1e3", '--port "1e3" must be an integer 0…65535'],
-    ["--weight 3", '--weight "3" must follow the --backend that it is for'],
-    ["--backend http://a --weight -1", '--weight "-1" must be an integer 0…1000'],
-    [
-      "--backend a.example",
-      '--backend "a.example" must be an http:// or https:// URL of at most 2048 characters',
-    ],
-    [
-      "--backend http://a --backend http://a:80/",
-      '--backend "http://a:80/" must differ from the others in host, port or path',
-    ],
-    ["--persist=", '--persist "" must be a folder'],
-  ])("refuses %s with option, value and range", (args, problem) => {
-    expect(parseOptions(args.split(" "))).toEqual({ kind: "wrong", problem });
   });
 });

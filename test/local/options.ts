@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { BackendInputSchema } from "../../durable/model/backend.ts";
 import { LIMITS } from "../../durable/model/limits.ts";
 import { parse } from "../../durable/model/parse.ts";
+import { isBlockedPort } from "./blocked-ports.ts";
 
 const DEFAULT_PORT = 8787;
 
@@ -42,8 +43,15 @@ export type Asked =
   | { readonly kind: "help" }
   | { readonly kind: "wrong"; readonly problem: string };
 
+/** What npm tells a script in its environment about options that it took for its own. */
+type NpmVariables = Readonly<Record<string, string | undefined>>;
+
 /** Parses what follows `npm start --`. */
-export function parseOptions(args: readonly string[]): Asked {
+export function parseOptions(args: readonly string[], variables: NpmVariables = {}): Asked {
+  const swallowed = OPTIONS.filter((name) => variables[`npm_config_${name}`] !== undefined);
+  if (swallowed.length > 0) {
+    return wrong(`npm took ${swallowed.map((name) => `--${name}`).join(" and ")} for its own:`, AFTER_DASHES);
+  }
   const { tokens } = parseArgs({
     args: [...args],
     strict: false,
@@ -56,19 +64,29 @@ export function parseOptions(args: readonly string[]): Asked {
       help: { type: "boolean", short: "h" },
     },
   });
+  if (tokens.some((token) => token.kind === "option" && token.name === "help")) return { kind: "help" };
   let options: StartOptions = { backends: [], port: DEFAULT_PORT, persist: null };
+  const given = new Set<string>();
   for (const token of tokens) {
-    if (token.kind !== "option") return wrong(token.kind === "positional" ? token.value : "--", UNKNOWN);
-    if (token.name === "help") return { kind: "help" };
-    const next = withOption(options, token.name, token.value);
+    if (token.kind === "positional") return wrong(quote(token.value), `is no option; ${AFTER_DASHES}`);
+    if (token.kind === "option-terminator") return wrong("--", UNKNOWN);
+    const isRepeated = ONCE.includes(token.name) && given.has(token.name);
+    const next = isRepeated ? "must be given once" : withOption(options, token.name, token.value);
     if (typeof next === "string") {
       const shown = token.value === undefined ? token.rawName : `${token.rawName} ${quote(token.value)}`;
       return wrong(shown, next);
     }
+    given.add(token.name);
     options = next;
   }
   return { kind: "start", options };
 }
+
+const ONCE: readonly string[] = ["port", "persist"];
+
+const OPTIONS = ["backend", "weight", ...ONCE];
+
+const AFTER_DASHES = "options come after --, as in: npm start -- --port 0";
 
 const UNKNOWN = "is not known; known: --backend, --weight, --port, --persist, --help";
 
@@ -81,7 +99,9 @@ function withOption(options: StartOptions, name: string, value = ""): StartOptio
       return withWeight(options, value);
     case "port": {
       const port = integer(value, 65_535);
-      return port === null ? "must be an integer 0…65535" : { ...options, port };
+      if (port === null) return "must be an integer 0…65535";
+      if (isBlockedPort(port)) return BLOCKED;
+      return { ...options, port };
     }
     case "persist":
       return value === "" ? "must be a folder" : { ...options, persist: resolve(value) };
@@ -89,6 +109,9 @@ function withOption(options: StartOptions, name: string, value = ""): StartOptio
       return UNKNOWN;
   }
 }
+
+const BLOCKED =
+  "is kept for another protocol, and browsers and Node's fetch refuse to open it; choose another one, 0…65535";
 
 function withBackend(options: StartOptions, value: string): StartOptions | string {
   const parsed = parse(BackendInputSchema, { url: value });
@@ -106,6 +129,8 @@ function withWeight(options: StartOptions, value: string): StartOptions | string
   if (weight === null) return `must be an integer 0…${LIMITS.maxWeight}`;
   const last = options.backends.at(-1);
   if (last === undefined) return "must follow the --backend that it is for";
+  if (last.weight !== null)
+    return `must be given once for a backend, and ${last.url} already has ${last.weight}`;
   return { ...options, backends: [...options.backends.slice(0, -1), { ...last, weight }] };
 }
 

@@ -15,7 +15,7 @@ import { setUp } from "./set-up.ts";
 /** What has to be undone at the end, latest last. */
 type Undo = (() => Promise<void>)[];
 
-const asked = parseOptions(process.argv.slice(2));
+const asked = parseOptions(process.argv.slice(2), process.env);
 switch (asked.kind) {
   case "help":
     console.log(HELP);
