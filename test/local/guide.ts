@@ -38,7 +38,7 @@ function heading({ url, token, pool, persist, readyMs }: GuideFacts): string {
 
   pool default   ${backends.join("\n                 ")}
 ${routes.join("\n")}
-  admin token    ${token} (an operator's; every run has another)
+  admin token    ${token} (an operator's; ${persist === null ? "every run has another" : "kept in the folder"})
   state          ${persist === null ? "in a temporary folder, removed at the end" : `kept in ${persist}`}
 
 Paste these into another terminal. Here a change shows within ${LOCAL_REFRESH_MS} ms and one request, since this pool asks the ring

@@ -15,7 +15,8 @@ export const HELP = `Runs Ringmaster in local workerd, with sample backends or y
   --backend URL   a backend of yours instead of the samples a, b and c; may be given several times
   --weight N      share of the backend before it, 0…${LIMITS.maxWeight}; default 1
   --port N        where to listen on 127.0.0.1, 0…65535; default ${DEFAULT_PORT}; 0: any free port
-  --persist DIR   keeps pools and routes in a folder; default: a temporary one, removed at the end
+  --persist DIR   keeps pools, routes and the admin token in a folder, which one run at a time may use; default: a
+                  temporary one, removed at the end
   --help          prints this
 
 A pool found in DIR is kept as it is, but for the backends of this run, which are put right in it. Ctrl-C or SIGTERM

@@ -1,6 +1,5 @@
-import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
-import { access, constants, mkdir, mkdtemp } from "node:fs/promises";
+import { mkdtemp } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +7,7 @@ import { AdminClient } from "../support/admin.ts";
 import { buildBundle } from "../support/bundle.ts";
 import { startEdge } from "../support/edge.ts";
 import { guide } from "./guide.ts";
+import { createToken, keptToken, openKeptFolder } from "./kept-folder.ts";
 import { HELP, parseOptions, type StartOptions } from "./options.ts";
 import { SAMPLE_IDS, SPARE_ID, startSample } from "./samples.ts";
 import { setUp } from "./set-up.ts";
@@ -52,14 +52,14 @@ async function start(
   undo: Undo,
 ): Promise<void> {
   await assertFree(port);
-  if (persist !== null) await assertWritable(persist);
+  if (persist !== null) await openKeptFolder(persist);
+  const token = persist === null ? createToken() : await keptToken(persist);
   const folder = await makeFolder();
   const bundle = await buildBundle();
   stop.signal.throwIfAborted();
   const samples = await Promise.all((own.length > 0 ? [] : SAMPLE_IDS).map(startSample));
   const spare = await startSample(SPARE_ID);
   undo.push(...[...samples, spare].map((sample) => () => sample.stop()));
-  const token = randomBytes(18).toString("base64url");
   const edge = await startEdge({
     bundle,
     port,
@@ -126,16 +126,6 @@ async function assertFree(port: number): Promise<void> {
   await new Promise((resolve) => {
     server.close(resolve);
   });
-}
-
-/** @throws Error when nothing can be kept in the folder. */
-async function assertWritable(folder: string): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true });
-    await access(folder, constants.W_OK);
-  } catch (cause) {
-    throw new Error(`--persist ${JSON.stringify(folder)} must be a folder that can be written to`, { cause });
-  }
 }
 
 /** One line on standard error, and an exit code that says so. */

@@ -1,0 +1,128 @@
+import { mkdir, readdir, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, inject, it, onTestFinished } from "vitest";
+import { claimFolder } from "../local/folder-claim.ts";
+import { keptToken, TOKEN_FILE } from "../local/kept-folder.ts";
+import type { NamedBackend } from "../local/options.ts";
+import { setUp } from "../local/set-up.ts";
+import { AdminClient } from "../support/admin.ts";
+import { startEdge } from "../support/edge.ts";
+import { livingInGroup, makeFolder, refused, SOON, served, start, stop } from "./support-start.ts";
+
+it("keeps pools, routes, backends and the token with --persist", async () => {
+  const persist = join(await makeFolder(), "not", "there yet");
+  const first = await start("--persist", persist);
+  await first.admin.do("PUT", "/pools/default/backends/mine", { url: "http://mine.example", weight: 0 });
+  await first.admin.do("PATCH", "/pools/default/backends/b", { weight: 7 });
+  await first.admin.do("DELETE", "/routes/sticky");
+  expect(await stop(first, "SIGTERM")).toBe(0);
+  expect((await stat(join(persist, TOKEN_FILE))).mode & 0o777).toBe(0o600);
+
+  const second = await start("--persist", persist);
+  expect(second.token).toBe(first.token);
+  const { body } = await second.admin.do("GET", "/pools/default/backends");
+  expect(body.backends).toMatchObject([{ id: "a" }, { id: "b", weight: 7 }, { id: "c" }, { id: "mine" }]);
+  expect((await second.admin.do("GET", "/routes")).body.routes).toMatchObject([
+    { id: "session" },
+    { id: "everything" },
+  ]);
+  const answers = await served(`curl -sS '${second.url}/?[1-9]'`);
+  expect(answers.toSorted().join("")).toBe("abbbbbbbc");
+  expect(await stop(second, "SIGTERM")).toBe(0);
+  expect((await readdir(persist)).filter((name) => name.startsWith("in-use"))).toEqual([]);
+});
+
+describe("a folder of --persist", () => {
+  it.skipIf(process.platform !== "linux")(
+    "is used by one run at a time, also when that was killed and its runtime lives on",
+    async () => {
+      const persist = await makeFolder();
+      const first = await start("--persist", persist);
+      const { pid } = first.process;
+      const inUse = (by: number | undefined): string =>
+        `npm start: --persist "${persist}" is in use by process ${by}; stop that one first, or choose another folder\n`;
+      expect(await refused("--port", "0", "--persist", persist)).toBe(inUse(pid));
+
+      first.process.kill("SIGKILL");
+      const living = () => livingInGroup(first.process);
+      await expect.poll(async () => (await living()).map(({ name }) => name), SOON).not.toContain("node");
+      const left = (await living()).filter(({ name }) => name === "workerd");
+      expect(left).toHaveLength(1);
+      expect(await refused("--port", "0", "--persist", persist)).toBe(inUse(left[0]?.pid));
+
+      for (const runtime of left) process.kill(runtime.pid, "SIGKILL");
+      await expect.poll(living, SOON).toEqual([]);
+      const second = await start("--persist", persist);
+      expect(await stop(second, "SIGTERM")).toBe(0);
+    },
+  );
+
+  it.skipIf(process.platform !== "linux")(
+    "is free again when another process has the id of the one that claimed it",
+    async () => {
+      const folder = await makeFolder();
+      await writeFile(join(folder, `in-use-by-${process.ppid}-1`), "");
+      await claimFolder(folder);
+      expect(await readdir(folder)).toEqual([expect.stringMatching(`^in-use-by-${process.pid}-`)]);
+    },
+  );
+
+  // Node's recursive `mkdir` never came back from there, and kept a core busy.
+  it.skipIf(process.platform !== "linux").each(["/proc/foo", "/proc/foo/bar", "/dev/null", "/dev/null/foo"])(
+    "is refused where none can be made: %s",
+    async (folder) => {
+      expect(await refused("--port", "0", "--persist", folder)).toBe(
+        `npm start: --persist "${folder}" must be a folder that can be written to\n`,
+      );
+    },
+  );
+
+  it("keeps a token of one's own, and says when its file holds none", async () => {
+    const folder = await makeFolder();
+    const file = join(folder, TOKEN_FILE);
+    await writeFile(file, "a-token-of-my-own\n");
+    expect(await keptToken(folder)).toBe("a-token-of-my-own");
+    await writeFile(file, "short");
+    await expect(keptToken(folder)).rejects.toThrow(`${file} must hold a token of at least 16 letters`);
+  });
+
+  it("holds what is no claim, whatever its name", async () => {
+    const folder = await makeFolder();
+    await mkdir(join(folder, "in-use-by-me"));
+    await claimFolder(folder);
+    expect(await readdir(folder)).toContain("in-use-by-me");
+  });
+});
+
+function sample(id: string, port: number): NamedBackend {
+  return { id, url: `http://127.0.0.1:${port}`, weight: null };
+}
+
+it("puts the backends of this run right in a pool it finds, and takes samples out that no longer run", async () => {
+  const edge = await startEdge({ bundle: inject("bundle") });
+  onTestFinished(() => edge.stop());
+  const admin = new AdminClient(edge.urls[0]);
+  const made = await setUp(admin, [sample("a", 1), sample("b", 2), sample("c", 3)], "http://127.0.0.1:4");
+  expect(made.isKept).toBe(false);
+  await admin.do("PUT", "/pools/default/backends/spare", { url: "http://127.0.0.1:4" });
+  await admin.do("DELETE", "/pools/default/backends/c");
+
+  const again = [sample("a", 11), sample("b", 12), sample("c", 13)];
+  expect(await setUp(admin, again, "http://127.0.0.1:14")).toMatchObject({
+    isKept: true,
+    backends: [
+      { id: "a", url: "http://127.0.0.1:11" },
+      { id: "b", url: "http://127.0.0.1:12" },
+      { id: "spare", url: "http://127.0.0.1:14" },
+      { id: "c", url: "http://127.0.0.1:13" },
+    ],
+  });
+
+  const own = [{ id: "mine-80", url: "http://mine", weight: 5 }];
+  expect(await setUp(admin, own, "http://127.0.0.1:24")).toMatchObject({
+    backends: [
+      { id: "spare", url: "http://127.0.0.1:24" },
+      { id: "mine-80", weight: 5 },
+    ],
+  });
+});
