@@ -16,6 +16,7 @@ it("keeps pools, routes, backends and the token with --persist", async () => {
   await first.admin.do("PATCH", "/pools/default/backends/b", { weight: 7 });
   await first.admin.do("DELETE", "/routes/sticky");
   expect(await stop(first, "SIGTERM")).toBe(0);
+  expect(first.output()).toMatch(/\nStopped; its state is kept in .*there yet\n$/);
   expect((await stat(join(persist, TOKEN_FILE))).mode & 0o777).toBe(0o600);
 
   const second = await start("--persist", persist);

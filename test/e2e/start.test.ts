@@ -2,7 +2,9 @@ import { readdir } from "node:fs/promises";
 import { createServer } from "node:net";
 import { beforeAll, describe, expect, it } from "vitest";
 import {
+  closing,
   commandsOf,
+  launch,
   livingInGroup,
   paste,
   type Run,
@@ -114,6 +116,7 @@ describe.skipIf(process.platform !== "linux")("when it is stopped", () => {
     expect(await livingInGroup(run.process)).toEqual([]);
     await listens(Number(new URL(run.url).port));
     expect(await readdir(run.temporary)).toEqual([]);
+    expect(run.output().slice(run.text.length)).toBe("Stopped; its state is removed.\n");
   });
 
   it("stops when npm's shell ends, which does not pass SIGTERM on", async () => {
@@ -121,5 +124,29 @@ describe.skipIf(process.platform !== "linux")("when it is stopped", () => {
     run.process.kill("SIGTERM");
     await expect.poll(() => livingInGroup(run.process), SOON).toEqual([]);
     expect(await readdir(run.temporary)).toEqual([]);
+  });
+
+  it("stops before it is ready, whatever it waits for", async () => {
+    const hangs = "data:text/javascript,globalThis.fetch=()=>new Promise(()=>{})";
+    const run = await launch(process.execPath, ["--import", hangs, "test/local/start.ts", "--port", "0"]);
+    const names = async () => (await livingInGroup(run.process)).map(({ name }) => name);
+    await expect.poll(names, SOON).toContain("workerd");
+    const closed = closing(run);
+    run.process.kill("SIGINT");
+    expect(await closed).toBe(0);
+    expect(run.output()).toBe("Stopped; its state is removed.\n");
+    await expect.poll(names, SOON).toEqual([]);
+    expect(await readdir(run.temporary)).toEqual([]);
+  });
+
+  it("stops in the middle of its start, again and again", async () => {
+    for (const names of [["esbuild"], ["workerd"]]) {
+      const run = await launch(process.execPath, ["test/local/start.ts", "--port", "0"]);
+      const living = async () => (await livingInGroup(run.process)).map(({ name }) => name);
+      await expect.poll(living, { ...SOON, interval: 10 }).toEqual(expect.arrayContaining(names));
+      expect(await stop(run, "SIGINT")).toBe(0);
+      expect(run.output()).toMatch(/Stopped; its state is removed\.\n$/);
+      expect(await readdir(run.temporary)).toEqual([]);
+    }
   });
 });

@@ -37,9 +37,9 @@ export async function startUnderShell(): Promise<Run> {
 }
 
 /** A process that may not be ready yet. */
-type Launched = Pick<Run, "process" | "temporary" | "output">;
+export type Launched = Pick<Run, "process" | "temporary" | "output">;
 
-async function launch(
+export async function launch(
   command: string,
   args: readonly string[],
   variables: Readonly<Record<string, string>> = {},
@@ -83,7 +83,7 @@ export async function stop(run: Launched, signal: "SIGINT" | "SIGTERM"): Promise
 }
 
 /** The exit code, once all output has come. */
-function closing(run: Launched): Promise<number | null> {
+export function closing(run: Launched): Promise<number | null> {
   return new Promise((resolve) => {
     run.process.once("close", resolve);
   });

@@ -3,6 +3,7 @@ import { mkdtemp } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { AdminClient } from "../support/admin.ts";
 import { buildBundle } from "../support/bundle.ts";
 import { startEdge } from "../support/edge.ts";
@@ -14,6 +15,14 @@ import { setUp } from "./set-up.ts";
 
 /** What has to be undone at the end, latest last. */
 type Undo = (() => Promise<void>)[];
+
+/** A start that a signal finds under way, and what is undone then, may go on for this long, milliseconds. */
+const GRACE_MS = 3_000;
+
+/** A signal reaches this process so much later at most than its children, milliseconds. */
+const LATE_MS = 100;
+
+const SIGNALS: readonly (string | symbol)[] = ["SIGINT", "SIGTERM", "SIGHUP"];
 
 const asked = parseOptions(process.argv.slice(2), process.env);
 switch (asked.kind) {
@@ -34,21 +43,25 @@ async function run(options: StartOptions): Promise<void> {
   const undo: Undo = [];
   stopOnSignals(stop);
   stopWithNpm(stop);
+  process.once("exit", () => {
+    if (stop.signal.aborted) console.log(farewell(options));
+  });
   try {
-    await start(options, stop, undo);
+    await Promise.race([start(options, stop.signal, undo), overdue(stop.signal)]);
     await aborted(stop.signal);
   } catch (error) {
-    // What fails after a signal, such as a build that got it too, fails because of it.
+    // What fails at a signal, such as a build that got it too, fails because of it; and it may have got it first.
+    await Promise.race([aborted(stop.signal), delay(LATE_MS)]);
     if (!stop.signal.aborted) fail(error instanceof Error ? error.message : String(error));
   }
-  for (const step of undo.toReversed()) await step();
+  await Promise.race([undoAll(undo), delay(GRACE_MS)]);
   // Ends what a start that failed half-way may have left.
   process.exit();
 }
 
 async function start(
   { backends: own, port, persist }: StartOptions,
-  stop: AbortController,
+  stop: AbortSignal,
   undo: Undo,
 ): Promise<void> {
   await assertFree(port);
@@ -56,7 +69,7 @@ async function start(
   const token = persist === null ? createToken() : await keptToken(persist);
   const folder = await makeFolder();
   const bundle = await buildBundle();
-  stop.signal.throwIfAborted();
+  stop.throwIfAborted();
   const samples = await Promise.all((own.length > 0 ? [] : SAMPLE_IDS).map(startSample));
   const spare = await startSample(SPARE_ID);
   undo.push(...[...samples, spare].map((sample) => () => sample.stop()));
@@ -68,21 +81,37 @@ async function start(
     variables: { OPERATOR_TOKENS: token, ADMIN_PREFIX: "/_ring", ADMIN_HOST: "" },
   });
   undo.push(() => edge.stop());
-  stopOnSignals(stop);
+  stop.throwIfAborted();
   const backends = [...own, ...samples.map(({ id, url }) => ({ id, url, weight: null }))];
   const [url] = edge.urls;
   const pool = await setUp(new AdminClient(url, token), backends, spare.url);
+  stop.throwIfAborted();
   const tried = own[0]?.id ?? SAMPLE_IDS[0];
   const readyMs = performance.now();
   console.log(guide({ url, token, pool, tried, spareUrl: spare.url, persist, readyMs }));
 }
 
-/** Takes the signals over, also from Miniflare, whose handlers would exit before anything of ours is undone. */
+async function undoAll(undo: Undo): Promise<void> {
+  for (const step of undo.toReversed()) await step();
+}
+
+/** The last line, on standard output. */
+function farewell({ persist }: StartOptions): string {
+  return persist === null ? "Stopped; its state is removed." : `Stopped; its state is kept in ${persist}`;
+}
+
+/**
+ * Takes the signals over, however often they come: npm may pass on the one that the terminal gave to both. Handlers of
+ * Miniflare's, which would exit before anything of ours is undone, are taken off as they are put on.
+ */
 function stopOnSignals(stop: AbortController): void {
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+  for (const signal of SIGNALS) {
     process.removeAllListeners(signal);
-    process.once(signal, () => stop.abort());
+    process.on(signal, () => stop.abort());
   }
+  process.on("newListener", (event, listener) => {
+    if (SIGNALS.includes(event)) queueMicrotask(() => process.off(event, listener));
+  });
 }
 
 /** npm gives SIGTERM to its shell, which ends without passing it on; so under npm the end of the shell is a signal too. */
@@ -93,6 +122,12 @@ function stopWithNpm(stop: AbortController): void {
     if (process.ppid !== shell) stop.abort();
   }, 200);
   watch.unref();
+}
+
+/** Resolves when a signal has come and its grace is over. */
+async function overdue(signal: AbortSignal): Promise<void> {
+  await aborted(signal);
+  await delay(GRACE_MS);
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
@@ -106,7 +141,8 @@ function aborted(signal: AbortSignal): Promise<void> {
 async function makeFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "ringmaster-"));
   process.env["TMPDIR"] = folder;
-  process.once("exit", () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+  // Before the last line is printed, which says that it is gone.
+  process.prependOnceListener("exit", () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
   return folder;
 }
 
