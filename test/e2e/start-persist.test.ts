@@ -4,7 +4,7 @@ import { describe, expect, inject, it, onTestFinished } from "vitest";
 import { claimFolder } from "../local/folder-claim.ts";
 import { keptToken, TOKEN_FILE } from "../local/kept-folder.ts";
 import type { NamedBackend } from "../local/options.ts";
-import { setUp } from "../local/set-up.ts";
+import { findKept, type LocalPool, samplesFor, setUp } from "../local/set-up.ts";
 import { AdminClient } from "../support/admin.ts";
 import { startEdge } from "../support/edge.ts";
 import { livingInGroup, makeFolder, refused, SOON, served, start, stop } from "./support-start.ts";
@@ -29,6 +29,7 @@ it("keeps pools, routes, backends and the token with --persist", async () => {
   ]);
   const answers = await served(`curl -sS '${second.url}/?[1-9]'`);
   expect(answers.toSorted().join("")).toBe("abbbbbbbc");
+  expect(second.text).toContain("kept from an earlier run; of the samples a, b, c run for it");
   expect(await stop(second, "SIGTERM")).toBe(0);
   expect((await readdir(persist)).filter((name) => name.startsWith("in-use"))).toEqual([]);
 });
@@ -95,35 +96,73 @@ describe("a folder of --persist", () => {
   });
 });
 
-function sample(id: string, port: number): NamedBackend {
-  return { id, url: `http://127.0.0.1:${port}`, weight: null };
-}
+describe("a pool that an earlier run left", () => {
+  it("has the backends of this run put right, and samples taken out that no longer run", async () => {
+    const admin = await startRing();
+    await bring(admin, [], 0);
+    await admin.do("PUT", "/pools/default/backends/spare", { url: "http://127.0.0.1:4" });
+    await admin.do("DELETE", "/pools/default/backends/c");
 
-it("puts the backends of this run right in a pool it finds, and takes samples out that no longer run", async () => {
-  const edge = await startEdge({ bundle: inject("bundle") });
-  onTestFinished(() => edge.stop());
-  const admin = new AdminClient(edge.urls[0]);
-  const made = await setUp(admin, [sample("a", 1), sample("b", 2), sample("c", 3)], "http://127.0.0.1:4");
-  expect(made.isKept).toBe(false);
-  await admin.do("PUT", "/pools/default/backends/spare", { url: "http://127.0.0.1:4" });
-  await admin.do("DELETE", "/pools/default/backends/c");
+    expect(await bring(admin, [], 10)).toMatchObject({
+      backends: [
+        { id: "a", url: "http://127.0.0.1:11" },
+        { id: "b", url: "http://127.0.0.1:12" },
+        { id: "spare", url: "http://127.0.0.1:14" },
+      ],
+    });
 
-  const again = [sample("a", 11), sample("b", 12), sample("c", 13)];
-  expect(await setUp(admin, again, "http://127.0.0.1:14")).toMatchObject({
-    isKept: true,
-    backends: [
-      { id: "a", url: "http://127.0.0.1:11" },
-      { id: "b", url: "http://127.0.0.1:12" },
-      { id: "spare", url: "http://127.0.0.1:14" },
-      { id: "c", url: "http://127.0.0.1:13" },
-    ],
+    const own = [{ id: "mine-80", url: "http://mine", weight: 5 }];
+    expect(await bring(admin, own, 20)).toMatchObject({
+      backends: [
+        { id: "spare", url: "http://127.0.0.1:24" },
+        { id: "mine-80", weight: 5 },
+      ],
+    });
   });
 
-  const own = [{ id: "mine-80", url: "http://mine", weight: 5 }];
-  expect(await setUp(admin, own, "http://127.0.0.1:24")).toMatchObject({
-    backends: [
-      { id: "spare", url: "http://127.0.0.1:24" },
-      { id: "mine-80", weight: 5 },
-    ],
+  it("gets no samples beside backends of one's own, also where one has a sample's name", async () => {
+    const admin = await startRing();
+    await bring(admin, [{ id: "mine-80", url: "http://mine", weight: 5 }], 0);
+    await admin.do("PUT", "/pools/default/backends/b", { url: "http://b.example" });
+    expect(await bring(admin, [], 10)).toMatchObject({
+      backends: [
+        { id: "mine-80", url: "http://mine", weight: 5 },
+        { id: "b", url: "http://b.example" },
+      ],
+    });
+  });
+
+  it("gets the samples when it has no backends", async () => {
+    const admin = await startRing();
+    await bring(admin, [], 0);
+    for (const id of ["a", "b", "c"])
+      await admin.do("DELETE", `/pools/default/backends/${id}`, { force: true });
+    expect(await bring(admin, [], 10)).toMatchObject({ backends: [{ id: "a" }, { id: "b" }, { id: "c" }] });
+  });
+
+  it("is printed as it was left", async () => {
+    const persist = await makeFolder();
+    const first = await start("--persist", persist, "--backend", "http://127.0.0.1:9");
+    expect(first.text).not.toContain("earlier run");
+    expect(await stop(first, "SIGTERM")).toBe(0);
+    const second = await start("--persist", persist);
+    expect(second.text).toContain(`pool default   127.0.0.1-9 at http://127.0.0.1:9 (weight 1)
+                 kept from an earlier run as it was; no samples were added
+`);
+    expect(await stop(second, "SIGTERM")).toBe(0);
   });
 });
+
+async function startRing(): Promise<AdminClient> {
+  const edge = await startEdge({ bundle: inject("bundle") });
+  onTestFinished(() => edge.stop());
+  return new AdminClient(edge.urls[0]);
+}
+
+/** Sets up as a run does whose samples a, b, c and spare are at the four ports after `port`. */
+async function bring(admin: AdminClient, own: readonly NamedBackend[], port: number): Promise<LocalPool> {
+  const kept = await findKept(admin);
+  const ports: Readonly<Record<string, number>> = { a: port + 1, b: port + 2, c: port + 3 };
+  const samples = samplesFor(own, kept).map((id) => ({ id, url: `http://127.0.0.1:${ports[id]}` }));
+  return setUp(admin, kept, { own, samples, spareUrl: `http://127.0.0.1:${port + 4}` });
+}

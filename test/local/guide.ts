@@ -6,12 +6,22 @@ export interface GuideFacts {
   readonly url: string;
   readonly token: string;
   readonly pool: LocalPool;
+  /** What became of the pool that an earlier run left; null: there was none. */
+  readonly kept: KeptFacts | null;
   /** Id of the backend that the commands try things on. */
   readonly tried: string;
   readonly spareUrl: string;
   /** Null: a temporary folder. */
   readonly persist: string | null;
   readonly readyMs: number;
+}
+
+/** How this run took a pool over. */
+export interface KeptFacts {
+  /** Whether the command line names backends. */
+  readonly hasOwn: boolean;
+  /** Ids of the samples that run for it. */
+  readonly samples: readonly string[];
 }
 
 /** What `npm start` prints once it is ready: what runs, and commands to paste. */
@@ -25,18 +35,20 @@ interface Step {
   readonly command: string;
 }
 
-function heading({ url, token, pool, persist, readyMs }: GuideFacts): string {
+function heading({ url, token, pool, kept, persist, readyMs }: GuideFacts): string {
   const backends = pool.backends.map(({ id, url: at, weight }) => `${id} at ${at} (weight ${weight})`);
-  const routes = pool.isKept
-    ? ["  routes         kept from an earlier run, like the pool; the last command lists them"]
-    : [
-        "  /sticky        sticky per connection; /sticky itself is cut off on the way",
-        "  /session       sticky per session, by a token in a cookie",
-        "  anything else  round robin per request",
-      ];
+  const lines = kept === null ? backends : [...backends, takenOver(kept)];
+  const routes =
+    kept !== null
+      ? ["  routes         kept from an earlier run, like the pool; the last command lists them"]
+      : [
+          "  /sticky        sticky per connection; /sticky itself is cut off on the way",
+          "  /session       sticky per session, by a token in a cookie",
+          "  anything else  round robin per request",
+        ];
   return `Ringmaster is ready at ${url} after ${(readyMs / 1_000).toFixed(1)} s.
 
-  pool default   ${backends.join("\n                 ")}
+  pool default   ${lines.join("\n                 ")}
 ${routes.join("\n")}
   admin token    ${token} (an operator's; ${persist === null ? "every run has another" : "kept in the folder"})
   state          ${persist === null ? "in a temporary folder, removed at the end" : `kept in ${persist}`}
@@ -44,6 +56,13 @@ ${routes.join("\n")}
 Paste these into another terminal. Here a change shows within ${LOCAL_REFRESH_MS} ms and one request, since this pool asks the ring
 that often; the default is 5 s.
 `;
+}
+
+function takenOver({ hasOwn, samples }: KeptFacts): string {
+  if (hasOwn) return "kept from an earlier run; the backends of this run were put right in it";
+  return samples.length === 0
+    ? "kept from an earlier run as it was; no samples were added"
+    : `kept from an earlier run; of the samples ${samples.join(", ")} run for it`;
 }
 
 function steps({ url, token, tried, spareUrl }: GuideFacts): readonly Step[] {

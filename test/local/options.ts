@@ -19,8 +19,8 @@ export const HELP = `Runs Ringmaster in local workerd, with sample backends or y
                   temporary one, removed at the end
   --help          prints this
 
-A pool found in DIR is kept as it is, but for the backends of this run, which are put right in it. Ctrl-C or SIGTERM
-stops everything.`;
+A pool found in DIR is kept as it is, but for the backends of this run, which are put right in it; without --backend, only
+the samples that it still has are started. Ctrl-C or SIGTERM stops everything.`;
 
 /** A backend named on the command line. */
 export interface NamedBackend {

@@ -5,13 +5,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { AdminClient } from "../support/admin.ts";
+import type { Backend } from "../support/backend.ts";
 import { buildBundle } from "../support/bundle.ts";
 import { startEdge } from "../support/edge.ts";
 import { guide } from "./guide.ts";
 import { createToken, keptToken, openKeptFolder } from "./kept-folder.ts";
 import { HELP, parseOptions, type StartOptions } from "./options.ts";
-import { SAMPLE_IDS, SPARE_ID, startSample } from "./samples.ts";
-import { setUp } from "./set-up.ts";
+import { SPARE_ID, startSample } from "./samples.ts";
+import { findKept, samplesFor, setUp } from "./set-up.ts";
 
 /** What has to be undone at the end, latest last. */
 type Undo = (() => Promise<void>)[];
@@ -70,9 +71,6 @@ async function start(
   const folder = await makeFolder();
   const bundle = await buildBundle();
   stop.throwIfAborted();
-  const samples = await Promise.all((own.length > 0 ? [] : SAMPLE_IDS).map(startSample));
-  const spare = await startSample(SPARE_ID);
-  undo.push(...[...samples, spare].map((sample) => () => sample.stop()));
   const edge = await startEdge({
     bundle,
     port,
@@ -82,13 +80,22 @@ async function start(
   });
   undo.push(() => edge.stop());
   stop.throwIfAborted();
-  const backends = [...own, ...samples.map(({ id, url }) => ({ id, url, weight: null }))];
   const [url] = edge.urls;
-  const pool = await setUp(new AdminClient(url, token), backends, spare.url);
+  const admin = new AdminClient(url, token);
+  const found = await findKept(admin);
+  const samples = await Promise.all(samplesFor(own, found).map(startSample));
+  const spare = await startSample(SPARE_ID);
+  undo.push(...[...samples, spare].map((sample) => () => sample.stop()));
+  const pool = await setUp(admin, found, { own, samples: samples.map(addressOf), spareUrl: spare.url });
   stop.throwIfAborted();
-  const tried = own[0]?.id ?? SAMPLE_IDS[0];
+  const kept = found === null ? null : { hasOwn: own.length > 0, samples: samples.map(({ id }) => id) };
+  const tried = own[0]?.id ?? pool.backends[0]?.id ?? SPARE_ID;
   const readyMs = performance.now();
-  console.log(guide({ url, token, pool, tried, spareUrl: spare.url, persist, readyMs }));
+  console.log(guide({ url, token, pool, kept, tried, spareUrl: spare.url, persist, readyMs }));
+}
+
+function addressOf({ id, url }: Backend): { readonly id: string; readonly url: string } {
+  return { id, url };
 }
 
 async function undoAll(undo: Undo): Promise<void> {
