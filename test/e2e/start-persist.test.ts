@@ -7,7 +7,17 @@ import type { NamedBackend } from "../local/options.ts";
 import { findKept, type LocalPool, samplesFor, setUp } from "../local/set-up.ts";
 import { AdminClient } from "../support/admin.ts";
 import { startEdge } from "../support/edge.ts";
-import { livingInGroup, makeFolder, refused, SOON, served, start, stop } from "./support-start.ts";
+import {
+  commandsOf,
+  livingInGroup,
+  makeFolder,
+  paste,
+  refused,
+  SOON,
+  served,
+  start,
+  stop,
+} from "./support-start.ts";
 
 it("keeps pools, routes, backends and the token with --persist", async () => {
   const persist = join(await makeFolder(), "not", "there yet");
@@ -32,6 +42,23 @@ it("keeps pools, routes, backends and the token with --persist", async () => {
   expect(second.text).toContain("kept from an earlier run; of the samples a, b, c run for it");
   expect(await stop(second, "SIGTERM")).toBe(0);
   expect((await readdir(persist)).filter((name) => name.startsWith("in-use"))).toEqual([]);
+});
+
+it("leaves out what was to try on a route that an earlier run deleted or changed, and the rest works", async () => {
+  const persist = await makeFolder();
+  const first = await start("--persist", persist);
+  await first.admin.do("DELETE", "/routes/sticky");
+  await first.admin.do("PUT", "/routes/everything", { path: "/other", pool: "default" });
+  expect(await stop(first, "SIGTERM")).toBe(0);
+
+  const second = await start("--persist", persist);
+  expect(second.text).toMatch(/\/sticky +deleted or changed in an earlier run/);
+  expect(second.text).toMatch(/\/session +sticky per session/);
+  expect(second.text).toMatch(/anything else +deleted or changed in an earlier run/);
+  const commands = commandsOf(second.text).filter((command) => !command.includes("/receipt"));
+  expect(commands).toHaveLength(9);
+  for (const command of commands) await paste(command);
+  expect(await stop(second, "SIGTERM")).toBe(0);
 });
 
 describe("a folder of --persist", () => {

@@ -1,5 +1,5 @@
 import { SPARE_ID } from "./samples.ts";
-import { LOCAL_REFRESH_MS, type LocalPool } from "./set-up.ts";
+import { LOCAL_REFRESH_MS, type LocalPool, type LocalRoute } from "./set-up.ts";
 
 /** What the printed text speaks of. */
 export interface GuideFacts {
@@ -8,8 +8,6 @@ export interface GuideFacts {
   readonly pool: LocalPool;
   /** What became of the pool that an earlier run left; null: there was none. */
   readonly kept: KeptFacts | null;
-  /** Id of the backend that the commands try things on. */
-  readonly tried: string;
   readonly spareUrl: string;
   /** Null: a temporary folder. */
   readonly persist: string | null;
@@ -29,27 +27,30 @@ export function guide(facts: GuideFacts): string {
   return [heading(facts), ...steps(facts).map(render), "# Ctrl-C here stops everything."].join("\n");
 }
 
-/** Something to try: what it shows, and the command. */
+/**
+ * Something to try: what it shows, and the command. A zsh knows no comments at its prompt, so what it shows is told without
+ * characters that a shell acts upon.
+ */
 interface Step {
   readonly shows: string;
   readonly command: string;
+  /** The route that the command goes through. Default none. */
+  readonly through?: LocalRoute;
 }
 
 function heading({ url, token, pool, kept, persist, readyMs }: GuideFacts): string {
   const backends = pool.backends.map(({ id, url: at, weight }) => `${id} at ${at} (weight ${weight})`);
   const lines = kept === null ? backends : [...backends, takenOver(kept)];
-  const routes =
-    kept !== null
-      ? ["  routes         kept from an earlier run, like the pool; the last command lists them"]
-      : [
-          "  /sticky        sticky per connection; /sticky itself is cut off on the way",
-          "  /session       sticky per session, by a token in a cookie",
-          "  anything else  round robin per request",
-        ];
+  const route = (id: LocalRoute, text: string): string =>
+    pool.routes.includes(id)
+      ? text
+      : "deleted or changed in an earlier run, so what was to try there is left out";
   return `Ringmaster is ready at ${url} after ${(readyMs / 1_000).toFixed(1)} s.
 
   pool default   ${lines.join("\n                 ")}
-${routes.join("\n")}
+  /sticky        ${route("sticky", STICKY)}
+  /session       ${route("session", "sticky per session, by a token in a cookie")}
+  anything else  ${route("everything", "round robin per request")}
   admin token    ${token} (an operator's; ${persist === null ? "every run has another" : "kept in the folder"})
   state          ${persist === null ? "in a temporary folder, removed at the end" : `kept in ${persist}`}
 
@@ -58,6 +59,9 @@ that often; the default is 5 s.
 `;
 }
 
+const STICKY = `sticky per connection, where something names the connection: here only the header MF-CF-Blob
+                 with a tlsClientRandom does, and without it requests go round robin; /sticky is cut off on the way`;
+
 function takenOver({ hasOwn, samples }: KeptFacts): string {
   if (hasOwn) return "kept from an earlier run; the backends of this run were put right in it";
   return samples.length === 0
@@ -65,54 +69,78 @@ function takenOver({ hasOwn, samples }: KeptFacts): string {
     : `kept from an earlier run; of the samples ${samples.join(", ")} run for it`;
 }
 
-function steps({ url, token, tried, spareUrl }: GuideFacts): readonly Step[] {
+function steps({ url, token, pool, spareUrl }: GuideFacts): readonly Step[] {
   const admin = (method: string, path: string, body?: object): string =>
     [
       "curl -sS -w '\\n'",
       ...(method === "GET" ? [] : [`-X ${method}`]),
       `-H 'Authorization: Bearer ${token}'`,
-      `${url}/_ring${path}`,
+      `'${url}/_ring${path}'`,
       ...(body === undefined ? [] : [`-d '${JSON.stringify(body)}'`]),
     ].join(" ");
-  const backend = `/pools/default/backends/${tried}`;
   const spare = `/pools/default/backends/${SPARE_ID}`;
-  return [
+  const turns = `curl -sS '${url}/hello?[1-6]'`;
+  // The first request makes the isolate ask for changes and tell what it counted; a second later that is done.
+  const synced = `sleep 1; curl -sS -o /dev/null '${url}/hello'; sleep 1;`;
+  const status = admin("GET", "/pools/default/status");
+  const see = (shows: string): Step => ({ shows, command: `${synced} ${turns}`, through: "everything" });
+  const all: readonly Step[] = [
     {
-      shows: "Round robin: six requests over one connection, each to the next backend.",
-      command: `curl -sS '${url}/hello?[1-6]'`,
+      shows: "Round robin: six requests over one connection, by turns.",
+      command: turns,
+      through: "everything",
     },
     {
       shows:
-        "Sticky: six requests of one connection. At the edge its TLS handshake names it, here a header does.",
+        "Sticky: six requests of one connection. At the edge its TLS handshake names it.\nHere only this header does, and without it they go round robin.",
       command: `curl -sS -H 'MF-CF-Blob: {"tlsClientRandom":"one"}' '${url}/sticky/hello?[1-6]'`,
+      through: "sticky",
     },
     {
-      shows: "Sticky: other connections, other backends.",
-      command: `for name in 1 2 3 4 5 6; do curl -sS -H 'MF-CF-Blob: {"tlsClientRandom":"'$name'"}' ${url}/sticky/connection-$name; done`,
+      shows: "Sticky: six connections, each with its own backend. Several may share one.",
+      command: `for name in 1 2 3 4 5 6; do curl -sS -H 'MF-CF-Blob: {"tlsClientRandom":"'$name'"}' '${url}/sticky/connection-'$name; done`,
+      through: "sticky",
     },
     {
       shows: "Session: the first answer sets a cookie, and the other five requests carry it.",
       command: `curl -sS -b '' '${url}/session/hello?[1-6]'`,
+      through: "session",
     },
     {
-      shows: "Status: who admits what, in-flight requests, outcomes, and how far the last change has come.",
-      command: admin("GET", "/pools/default/status"),
+      shows:
+        "Status: who admits what, in-flight requests, outcomes, and how far the last change has come.\nCounts come a few seconds late, with the next request, so one goes first.",
+      command: pool.routes.includes("everything") ? `${synced} ${status}` : status,
     },
     {
-      shows: `Add a backend; ${SPARE_ID} already runs.`,
+      shows: `Add a backend. It already runs, and is called ${SPARE_ID}.`,
       command: admin("PUT", spare, { url: spareUrl }),
     },
+    see(
+      `See it: ${SPARE_ID} has its turns. A request goes first, behind which the balancer hears of the change.`,
+    ),
     {
-      shows: `Weigh: ${tried} takes three turns where a backend of weight 1 takes one.`,
-      command: admin("PATCH", backend, { weight: 3 }),
+      shows: `Weigh: ${SPARE_ID} takes three turns where a backend of weight 1 takes one.`,
+      command: admin("PATCH", spare, { weight: 3 }),
     },
+    see(
+      "See it: three turns of six, where the others are a, b and c.\nFree turns make up for sticky ones, so at first it may be two or four.",
+    ),
     {
-      shows: `Drain: ${tried} gets nothing new; the connections it has stay for 5 minutes. -d '{"forMs":0}': not at all.`,
-      command: admin("POST", `${backend}/drain`),
+      shows: `Drain: ${SPARE_ID} gets nothing new, and the connections it has stay for 5 minutes. With forMs 0 they do not.`,
+      command: admin("POST", `${spare}/drain`),
     },
+    see(`See it: ${SPARE_ID} has no turns.`),
     {
       shows: "Undrain.",
-      command: admin("POST", `${backend}/undrain`),
+      command: admin("POST", `${spare}/undrain`),
+    },
+    {
+      shows: "Drain for 5 s only.",
+      command: admin("POST", `${spare}/drain`, { forMs: 5_000 }),
+    },
+    {
+      shows: `Receipt: waits until nothing more is sent to ${SPARE_ID} and says that it is safe to stop, here in less than a minute.`,
+      command: admin("GET", `${spare}/receipt?wait=60s`),
     },
     {
       shows: `Remove ${SPARE_ID}.`,
@@ -123,8 +151,9 @@ function steps({ url, token, tried, spareUrl }: GuideFacts): readonly Step[] {
       command: admin("GET", "/routes"),
     },
   ];
+  return all.filter(({ through }) => through === undefined || pool.routes.includes(through));
 }
 
 function render({ shows, command }: Step): string {
-  return `# ${shows}\n${command}\n`;
+  return `# ${shows.replaceAll("\n", "\n# ")}\n${command}\n`;
 }

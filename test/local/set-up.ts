@@ -1,9 +1,13 @@
+import { isDeepStrictEqual } from "node:util";
 import type { AdminClient } from "../support/admin.ts";
 import type { NamedBackend } from "./options.ts";
 import { isSample, SAMPLE_IDS, SPARE_ID } from "./samples.ts";
 
 /** Isolates ask for changes this often here, milliseconds, so that whoever tries things out need not wait 5 s. */
 export const LOCAL_REFRESH_MS = 500;
+
+/** Snapshots are good for this long here, milliseconds, so that a receipt need not wait 30 s for an isolate without requests. */
+const LOCAL_LEASE_MS = 5_000;
 
 /** The routes, by id. */
 const ROUTES = {
@@ -16,6 +20,9 @@ const ROUTES = {
   },
   everything: { path: "/", pool: "default" },
 } as const;
+
+/** Id of a route that is there from the start. */
+export type LocalRoute = keyof typeof ROUTES;
 
 /** Over plain HTTP a client sends back no cookie that is marked as secure. */
 const PLAIN_COOKIE = { name: "ring-default", secure: false };
@@ -34,6 +41,8 @@ export interface KeptPool {
 /** The pool as it is once it is set up. */
 export interface LocalPool {
   readonly backends: readonly HeldBackend[];
+  /** Routes that are as this set them up, and neither deleted nor changed. */
+  readonly routes: readonly LocalRoute[];
 }
 
 /** What this run brings into the pool. */
@@ -67,13 +76,13 @@ export function samplesFor(own: readonly NamedBackend[], kept: KeptPool | null):
 export async function setUp(admin: AdminClient, kept: KeptPool | null, brought: Brought): Promise<LocalPool> {
   if (kept === null) await make(admin, brought);
   else await putRight(admin, kept, brought);
-  return { backends: await held(admin) };
+  return { backends: await held(admin), routes: await intactRoutes(admin) };
 }
 
 async function make(admin: AdminClient, { own, samples }: Brought): Promise<void> {
   for (const [id, route] of Object.entries(ROUTES)) await admin.do("PUT", `/routes/${id}`, route);
   await admin.do("PUT", "/pools/default", {
-    sync: { refreshMs: LOCAL_REFRESH_MS },
+    sync: { refreshMs: LOCAL_REFRESH_MS, leaseMs: LOCAL_LEASE_MS },
     tokens: { cookie: PLAIN_COOKIE },
     backends: [...own.map(({ id, url, weight }) => ({ id, url, weight: weight ?? 1 })), ...samples],
   });
@@ -104,4 +113,11 @@ async function putRight(
 async function held(admin: AdminClient): Promise<readonly HeldBackend[]> {
   const { body } = await admin.do("GET", "/pools/default/backends");
   return (body as KeptPool).backends;
+}
+
+async function intactRoutes(admin: AdminClient): Promise<readonly LocalRoute[]> {
+  const { routes } = (await admin.do("GET", "/routes")).body as { readonly routes: readonly unknown[] };
+  return (Object.keys(ROUTES) as LocalRoute[]).filter((id) =>
+    routes.some((route) => isDeepStrictEqual(route, { id, headers: [], ...ROUTES[id] })),
+  );
 }

@@ -89,9 +89,8 @@ async function start(
   const pool = await setUp(admin, found, { own, samples: samples.map(addressOf), spareUrl: spare.url });
   stop.throwIfAborted();
   const kept = found === null ? null : { hasOwn: own.length > 0, samples: samples.map(({ id }) => id) };
-  const tried = own[0]?.id ?? pool.backends[0]?.id ?? SPARE_ID;
   const readyMs = performance.now();
-  console.log(guide({ url, token, pool, kept, tried, spareUrl: spare.url, persist, readyMs }));
+  console.log(guide({ url, token, pool, kept, spareUrl: spare.url, persist, readyMs }));
 }
 
 function addressOf({ id, url }: Backend): { readonly id: string; readonly url: string } {
