@@ -5,7 +5,7 @@ import { Cluster } from "../support/cluster.ts";
 import { flood } from "../support/flood.ts";
 
 /** After so many requests V8 has optimized all that ordinary ones run through. */
-const HEAT = 30_000;
+const HEAT = 25_000;
 /** Long enough for a request to be called upon by another one, instead of attending from the beginning. */
 const HEADER_TIMEOUT_MS = 2_200;
 /** When the backends answer what is slow: after the deadline of a first attempt, and within that of the second. */
